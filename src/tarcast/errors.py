@@ -1,0 +1,136 @@
+"""The exceptions that tarcast raises: one tree, by whose fault it is.
+
+Every message says which path, which step and, where there is something to do,
+what to do. `errno` holds the system's error number when a system call failed.
+"""
+
+from __future__ import annotations
+
+import errno as _errno
+import os
+
+
+class TarcastError(Exception):
+    """Base of everything tarcast raises on purpose.
+
+    Attributes:
+        path: the path concerned as the user would write it, or None.
+        step: what was being done, for example "open" or "read data".
+        hint: what to do about it, or "".
+        exit_code: the status the command line ends with.
+    """
+
+    exit_code = 3
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        path: str | bytes | os.PathLike[str] | None = None,
+        step: str = "",
+        errno: int | None = None,
+        hint: str = "",
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.path: str | None = None if path is None else os.fsdecode(path)
+        self.step = step
+        self.errno: int | None = errno
+        self.hint = hint
+
+    def __str__(self) -> str:
+        parts = []
+        if self.path is not None:
+            parts.append(printable(self.path))
+        if self.step:
+            parts.append(self.step)
+        text = ": ".join([*parts, self.message])
+        if self.errno:
+            text += f" [{_errno.errorcode.get(self.errno, self.errno)}]"
+        return f"{text}; {self.hint}" if self.hint else text
+
+
+class OptionError(TarcastError, ValueError):
+    """An argument makes no sense: nothing was opened or written."""
+
+    exit_code = 2
+
+
+class PatternError(OptionError):
+    """An include, exclude or follow pattern is malformed."""
+
+
+class IDMapError(OptionError):
+    """An id map is malformed or names an unknown user."""
+
+
+class InputError(TarcastError, OSError):
+    """Reading the tree failed; the archive was not completed."""
+
+
+class ChangedError(InputError):
+    """A file changed while it was exported: it shrank, grew or was replaced."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        path: str | bytes | os.PathLike[str] | None = None,
+        step: str = "",
+        errno: int | None = None,
+        hint: str = "",
+        expected: int,
+        seen: int,
+    ) -> None:
+        super().__init__(message, path=path, step=step, errno=errno, hint=hint)
+        self.expected = expected
+        self.seen = seen
+
+
+class OutputError(TarcastError, OSError):
+    """Writing the archive failed; a file sink left nothing under the final name."""
+
+    exit_code = 4
+
+
+class Cancelled(TarcastError):
+    """The export was cancelled from another thread."""
+
+    exit_code = 130
+
+
+def os_error(
+    kind: type[InputError | OutputError],
+    error: OSError,
+    *,
+    path: str | bytes | os.PathLike[str] | None,
+    step: str,
+    hint: str = "",
+) -> InputError | OutputError:
+    """`error` as `kind`, keeping its number; without a number its text is the message."""
+    message = os.strerror(error.errno) if error.errno else str(error)
+    return kind(message, path=path, step=step, errno=error.errno, hint=hint or errno_hint(error.errno))
+
+
+_HINTS = {
+    _errno.EACCES: "run as a user who may read it, or leave it out with an exclude pattern",
+    _errno.EPERM: "run as a user who may do this",
+    _errno.EMFILE: "raise the limit of open files (ulimit -n)",
+    _errno.ENFILE: "the whole system is out of open files",
+    _errno.ENOSPC: "free some space or write elsewhere",
+    _errno.EDQUOT: "the quota is used up: free some space or write elsewhere",
+    _errno.EFBIG: "the file system or ulimit -f does not allow a file of this size",
+    _errno.EPIPE: "the reader of the stream went away",
+    _errno.ECONNRESET: "the reader of the stream went away",
+    _errno.EROFS: "the file system is mounted read-only",
+}
+
+
+def errno_hint(errno: int | None) -> str:
+    """What to do about this error number, or ""."""
+    return _HINTS.get(errno or 0, "")
+
+
+def printable(path: str) -> str:
+    """`path` for a message: control characters and undecodable bytes are escaped."""
+    return "".join(c if c.isprintable() else c.encode("utf-8", "surrogateescape").decode("latin-1").encode("unicode_escape").decode() for c in path)
