@@ -1,0 +1,34 @@
+# What a running export and the rest of the process share: counters, cancel, the regular look at signals.
+#
+# The export owns the struct. One thread writes the counters, any thread reads
+# them or sets `cancelled`. `tick` takes the GIL itself.
+
+from libc.stdint cimport int64_t, uint64_t
+
+from tarcast._core.posix cimport tc_coarse_now, tc_observe
+
+cdef enum:
+    TICK_MS = 40        # how often signals are looked at; Ctrl-C must be honoured within 100 ms
+
+
+cdef struct Control:
+    uint64_t cancelled
+    uint64_t entries            # headers written
+    uint64_t bytes_written      # bytes that the sink has taken
+    uint64_t skipped            # entries left out or cut because of an error that was to be skipped
+    uint64_t dropped            # entries left out by an id map or a map callable
+    int64_t next_tick           # nanoseconds of tc_coarse_now
+    bint (*tick)(void* owner) noexcept nogil    # True: stop, an exception is kept by the owner
+    void* owner                 # borrowed; outlives the run
+
+
+cdef inline bint control_stops(Control* control) noexcept nogil:
+    """Cheap enough to ask after every entry. True: unwind now."""
+    cdef int64_t now
+    if tc_observe(&control.cancelled):
+        return True
+    now = tc_coarse_now()
+    if now < control.next_tick:
+        return False
+    control.next_tick = now + <int64_t>TICK_MS * 1000000
+    return control.tick(control.owner)

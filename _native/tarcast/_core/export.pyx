@@ -1,0 +1,355 @@
+# The one public boundary of the core: configure an export, run it without the GIL, cancel it, read its counters.
+#
+# An Export owns copies of everything it was configured with and keeps the
+# Python objects behind borrowed pointers alive. It runs once. Problems come
+# out as plain tuples; what they mean in words is the Python layer's business.
+
+from cpython.exc cimport PyErr_CheckSignals
+from cpython.memoryview cimport PyMemoryView_FromMemory
+from libc.errno cimport errno
+from libc.stdint cimport int64_t, uint64_t
+from libc.stdlib cimport calloc, free
+from libc.string cimport memset
+
+from tarcast._core.control cimport Control
+from tarcast._core.entry cimport Entry, Xattr
+from tarcast._core.match cimport PatternList
+from tarcast._core.pipeline cimport FATAL, NOTICE, FileId, Root, Run, Severity, run_finish, run_free, run_init, run_tree
+from tarcast._core.posix cimport tc_observe, tc_publish
+from tarcast._core.remap cimport Range, Ranges, whole_seconds
+from tarcast._core.sink cimport sink_open_call, sink_open_fd
+from tarcast._core.status cimport (
+    STEP_CALLBACK, STEP_ENCODE, STEP_GREW, STEP_LIST_XATTR, STEP_MEMORY, STEP_OPEN, STEP_OUTPUT_INSIDE, STEP_READ_DATA,
+    STEP_READ_DIR, STEP_READ_LINK, STEP_READ_XATTR, STEP_REPLACED, STEP_SHRANK, STEP_STAT, STEP_WRITE, STEP_XATTR_NAME,
+    Status,
+)
+from tarcast._core.xattr cimport XattrBuffer
+
+cdef extern from "Python.h":
+    enum:
+        PyBUF_READ
+    char* PyBytes_AsString(object) except NULL
+
+STEPS = {
+    STEP_MEMORY: "memory",
+    STEP_READ_DIR: "read directory",
+    STEP_OPEN: "open",
+    STEP_STAT: "stat",
+    STEP_READ_LINK: "read link",
+    STEP_LIST_XATTR: "list attributes",
+    STEP_READ_XATTR: "read attribute",
+    STEP_XATTR_NAME: "attribute name",
+    STEP_ENCODE: "encode",
+    STEP_READ_DATA: "read data",
+    STEP_SHRANK: "shrank",
+    STEP_GREW: "grew",
+    STEP_REPLACED: "replaced",
+    STEP_WRITE: "write",
+    STEP_OUTPUT_INSIDE: "output inside",
+    STEP_CALLBACK: "stopped",
+}
+
+# Notes beyond this many are counted, not kept: memory must not grow with the tree.
+cdef enum:
+    MOST_NOTES = 10000
+
+
+cdef bint tick(void* owner) noexcept nogil:
+    with gil:
+        return (<Export>owner).on_tick()
+
+
+cdef int write_call(void* owner, const char* data, size_t size) noexcept nogil:
+    with gil:
+        return (<Export>owner).on_data((<Export>owner).write, data, size)
+
+
+cdef int observe(void* owner, const char* data, size_t size) noexcept nogil:
+    with gil:
+        return (<Export>owner).on_data((<Export>owner).observer, data, size)
+
+
+cdef void report(void* owner, Severity severity, const Status* status, const char* path, size_t length) noexcept nogil:
+    with gil:
+        (<Export>owner).on_report(severity, status, path, length)
+
+
+cdef int map_entry(void* owner, void* callable, Entry* entry, int64_t mtime_ns, XattrBuffer* xattrs) noexcept nogil:
+    with gil:
+        return (<Export>owner).on_entry(<object>callable, entry, mtime_ns, xattrs)
+
+
+cdef class Export:
+    """One export. `run` it once; `cancel` and the counters may be used from any thread meanwhile.
+
+    Args:
+        roots: for each tree a tuple (fd, prefix, include, exclude, uid_ranges,
+            gid_ranges, epoch, map): an open directory; b"name/" or b""; two
+            PatternLists or None; sequences of (container, host, size) or None for
+            identity; seconds or None; a callable or None that gets (path, type, mode,
+            uid, gid, mtime_ns, size, link, [(name, value)...]) and gives None to drop the
+            entry or (mode, uid, gid, mtime_ns, attributes or None for unchanged).
+        fd: descriptor to write to, or -1 for `write`.
+        write: callable that takes a read-only memoryview, valid only during the call, completely.
+        observer: the same for a callable that sees every byte before the sink.
+        on_tick: callable without arguments, called about every 40 ms while the export runs.
+        skip_errors: go on behind entries that cannot be read.
+        outputs: (device, inode) of files that must not become entries.
+    """
+
+    cdef Run r
+    cdef Root* roots
+    cdef size_t root_count
+    cdef size_t current             # index of the tree in hand
+    cdef FileId* outputs
+    cdef list ranges                # addresses of Range arrays, to be freed
+    cdef list kept                  # Python objects behind pointers
+    cdef list replaced              # attributes that a map callable gave, until the next entry
+    cdef readonly object write
+    cdef readonly object observer
+    cdef readonly object on_tick_call
+    cdef readonly list notes
+    cdef readonly size_t notes_lost
+    cdef readonly object failure
+    cdef object raised
+    cdef bint started
+
+    def __cinit__(self):
+        memset(&self.r, 0, sizeof(Run))
+        self.roots = NULL
+        self.outputs = NULL
+        self.ranges = []
+        self.kept = []
+        self.replaced = []
+        self.notes = []
+
+    def __init__(self, roots, *, int fd=-1, write=None, observer=None, on_tick=None, bint skip_errors=False, outputs=()):
+        if self.kept or self.roots != NULL:
+            raise RuntimeError("an Export cannot be configured twice")
+        if (fd < 0) == (write is None):
+            raise ValueError("exactly one of fd and write is needed")
+        self.write = write
+        self.observer = observer
+        self.on_tick_call = on_tick
+        if fd >= 0:
+            if sink_open_fd(&self.r.sink, fd) != 0:
+                raise OSError(errno, "not an open descriptor")
+        else:
+            sink_open_call(&self.r.sink, write_call, <void*>self)
+        self.r.hooks.owner = <void*>self
+        self.r.hooks.map = map_entry
+        self.r.hooks.report = report
+        if observer is not None:
+            self.r.hooks.observe = observe
+        self.r.control.tick = tick
+        self.r.control.owner = <void*>self
+        self.r.skip_errors = skip_errors
+        self.set_outputs(list(outputs))
+        self.set_roots(list(roots))
+
+    def __dealloc__(self):
+        cdef object address
+        run_free(&self.r)
+        free(self.roots)
+        free(self.outputs)
+        for address in self.ranges or ():
+            free(<void*><size_t>address)
+
+    cdef int set_outputs(self, list outputs) except -1:
+        cdef size_t i
+        self.outputs = <FileId*>calloc(len(outputs) + 1, sizeof(FileId))
+        if self.outputs == NULL:
+            raise MemoryError
+        for i in range(<size_t>len(outputs)):
+            self.outputs[i].dev, self.outputs[i].ino = outputs[i]
+        self.r.outputs = self.outputs
+        self.r.output_count = len(outputs)
+        return 0
+
+    cdef int set_ranges(self, Ranges* out, object triples) except -1:
+        cdef size_t i
+        out.identity = triples is None
+        out.count = 0
+        out.items = NULL
+        if triples is None:
+            return 0
+        triples = list(triples)
+        out.items = <Range*>calloc(len(triples) + 1, sizeof(Range))
+        if out.items == NULL:
+            raise MemoryError
+        self.ranges.append(<size_t>out.items)
+        for i in range(<size_t>len(triples)):
+            out.items[i].container, out.items[i].host, out.items[i].size = triples[i]
+        out.count = len(triples)
+        return 0
+
+    cdef int set_roots(self, list roots) except -1:
+        cdef Root* root
+        cdef size_t i
+        self.roots = <Root*>calloc(len(roots) + 1, sizeof(Root))
+        if self.roots == NULL:
+            raise MemoryError
+        for i in range(<size_t>len(roots)):
+            root = &self.roots[i]
+            fd, prefix, includes, excludes, uid_ranges, gid_ranges, epoch, map_call = roots[i]
+            self.kept.append((prefix, includes, excludes, map_call))
+            root.fd = fd
+            root.prefix = PyBytes_AsString(prefix)
+            root.prefix_length = len(prefix)
+            root.includes = &(<PatternList?>includes).matcher if includes is not None else NULL
+            root.excludes = &(<PatternList?>excludes).matcher if excludes is not None else NULL
+            self.set_ranges(&root.remap.uid, uid_ranges)
+            self.set_ranges(&root.remap.gid, gid_ranges)
+            root.remap.has_epoch = epoch is not None
+            root.remap.epoch = 0 if epoch is None else epoch
+            root.map = <void*>map_call if map_call is not None else NULL
+        self.root_count = len(roots)
+        return 0
+
+    def run(self):
+        """Write the whole archive. True when it is complete, False when `failure` says why not.
+
+        Raises whatever a callable raised, KeyboardInterrupt included, and
+        MemoryError when there is no memory to start.
+        """
+        cdef size_t i
+        cdef int result = 0
+        if self.started:
+            raise RuntimeError("an Export runs once")
+        self.started = True
+        if run_init(&self.r) != 0:
+            run_free(&self.r)
+            raise MemoryError
+        with nogil:
+            for i in range(self.root_count):
+                self.current = i
+                result = run_tree(&self.r, &self.roots[i])
+                if result != 0:
+                    break
+            if result == 0:
+                result = run_finish(&self.r)
+            run_free(&self.r)
+        self.replaced = []
+        if self.raised is not None:
+            raised = self.raised
+            self.raised = None
+            raise raised
+        return result == 0
+
+    def cancel(self):
+        """Make `run` stop soon, from any thread: within 100 ms unless the kernel is waiting for a disk."""
+        tc_publish(&self.r.control.cancelled, 1)
+
+    @property
+    def cancelled(self):
+        return tc_observe(&self.r.control.cancelled) != 0
+
+    @property
+    def entries(self):
+        """Headers written so far (hard links, directories and all)."""
+        return tc_observe(&self.r.control.entries)
+
+    @property
+    def bytes_written(self):
+        """Bytes the sink has taken so far."""
+        return tc_observe(&self.r.control.bytes_written)
+
+    @property
+    def skipped(self):
+        return tc_observe(&self.r.control.skipped)
+
+    @property
+    def dropped(self):
+        return tc_observe(&self.r.control.dropped)
+
+    def current_path(self):
+        """Archive path of the entry in hand. Only from on_tick, when the core stands still."""
+        return self.r.path[:self.r.path_length] if self.r.path != NULL else b""
+
+    cdef bint on_tick(self) noexcept:
+        try:
+            PyErr_CheckSignals()
+            if self.on_tick_call is not None:
+                self.on_tick_call()
+        except BaseException as error:
+            self.raised = error
+            return True
+        return False
+
+    cdef int on_data(self, object call, const char* data, size_t size) noexcept:
+        try:
+            view = PyMemoryView_FromMemory(<char*>data, <Py_ssize_t>size, PyBUF_READ)
+            try:
+                call(view)
+            finally:
+                # The memory behind it is used again: a view kept by the callable must not see that.
+                view.release()
+        except BaseException as error:
+            self.raised = error
+            return -1
+        return 0
+
+    cdef void on_report(self, Severity severity, const Status* status, const char* path, size_t length) noexcept:
+        cdef bytes detail
+        cdef tuple note     # typed: Cython 3.3 never ends inferring it
+        try:
+            detail = status.detail
+            note = (severity == NOTICE, STEPS[status.step], status.error, self.current, path[:length], detail,
+                    status.expected, status.seen)
+            if severity == FATAL:
+                self.failure = note
+            elif len(self.notes) < MOST_NOTES:
+                self.notes.append(note)
+            else:
+                self.notes_lost += 1
+        except BaseException as error:      # out of memory: better to fail than to lose a warning
+            self.raised = error
+            tc_publish(&self.r.control.cancelled, 1)
+
+    cdef int on_entry(self, object call, Entry* entry, int64_t mtime_ns, XattrBuffer* found) noexcept:
+        cdef size_t i
+        cdef Xattr* item
+        cdef list attributes = []
+        try:
+            for i in range(found.count):
+                item = &found.items[i]
+                attributes.append((item.name[:item.name_length], item.value[:item.value_length]))
+            answer = call(self.r.path[:self.r.path_length], entry.type, entry.mode, entry.uid, entry.gid, mtime_ns,
+                          entry.size, entry.link[:entry.link_length], attributes)
+            if answer is None:
+                return 0
+            mode, uid, gid, new_mtime_ns, new_attributes = answer
+            entry.mode = mode
+            entry.uid = uid
+            entry.gid = gid
+            entry.mtime = whole_seconds(new_mtime_ns)
+            if new_attributes is not None:
+                self.set_attributes(entry, found, sorted(new_attributes))
+        except BaseException as error:
+            self.raised = error
+            return -1
+        return 1
+
+    cdef int set_attributes(self, Entry* entry, XattrBuffer* found, list attributes) except -1:
+        cdef size_t i
+        cdef size_t count = len(attributes)
+        cdef Xattr* items
+        if count > found.items_capacity:
+            items = <Xattr*>calloc(count, sizeof(Xattr))
+            if items == NULL:
+                raise MemoryError
+            free(found.items)
+            found.items = items
+            found.items_capacity = count
+        for i in range(count):
+            name, value = attributes[i]
+            found.items[i].name = PyBytes_AsString(name)
+            found.items[i].name_length = len(name)
+            found.items[i].value = PyBytes_AsString(value)
+            found.items[i].value_length = len(value)
+            found.items[i].error = 0
+        found.count = count
+        entry.xattrs = found.items
+        entry.xattr_count = count
+        self.replaced = attributes
+        return 0

@@ -1,0 +1,202 @@
+# Choice of format and encoding of header blocks (tar-bytes 5). See header.pxd for the contract.
+
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.string cimport memcpy, memset
+
+from tarcast._core.entry cimport Entry
+from tarcast._core.header cimport BLOCK, Plan
+from tarcast._core.pax cimport PAX_LIMIT, pax_measure, pax_write
+
+# Every offset of the ustar header stands here once (POSIX pax, "ustar Interchange Format").
+cdef enum:
+    AT_NAME = 0
+    AT_MODE = 100
+    AT_UID = 108
+    AT_GID = 116
+    AT_SIZE = 124
+    AT_MTIME = 136
+    AT_CHECKSUM = 148
+    AT_TYPE = 156
+    AT_LINK = 157
+    AT_MAGIC = 257
+    AT_DEVMAJOR = 329
+    AT_DEVMINOR = 337
+    AT_PREFIX = 345
+
+    NAME_SIZE = 100
+    PREFIX_SIZE = 155
+
+cdef enum:
+    MAX_OCTAL_7 = 0o7777777
+
+cdef uint64_t MAX_OCTAL_11 = 0o77777777777
+
+
+cdef bint is_ascii(const char* text, size_t length) noexcept nogil:
+    cdef uint64_t word
+    cdef size_t i = 0
+    while i + 8 <= length:
+        memcpy(&word, text + i, 8)
+        if word & <uint64_t>0x8080808080808080:
+            return False
+        i += 8
+    while i < length:
+        if <uint8_t>text[i] >= 0x80:
+            return False
+        i += 1
+    return True
+
+
+cdef size_t ustar_split(const char* name, size_t length) noexcept nogil:
+    """Where a long ASCII name divides into prefix and name, as far right as allowed; 0 where it cannot (tar-bytes 5.3)."""
+    cdef size_t window = length
+    cdef size_t at
+    cdef size_t rest
+    if window > PREFIX_SIZE + 1:
+        window = PREFIX_SIZE + 1
+    elif name[length - 1] == c'/':
+        window -= 1
+    at = window
+    while at > 0 and name[at - 1] != c'/':
+        at -= 1
+    if at <= 1:
+        return 0
+    at -= 1
+    rest = length - at - 1
+    return at if 1 <= rest <= NAME_SIZE else 0
+
+
+cdef bint header_plan(const Entry* entry, Plan* plan) noexcept nogil:
+    """Choose the format and measure. False when the pax records exceed PAX_LIMIT; their size is in plan.needs.total."""
+    cdef bint plain_name = is_ascii(entry.name, entry.name_length)
+    plan.split = 0
+    plan.pax = entry.xattr_count > 0 or not plain_name
+    if plain_name and entry.name_length > NAME_SIZE:
+        plan.split = ustar_split(entry.name, entry.name_length)
+        plan.pax = plan.pax or plan.split == 0
+    plan.needs.link = entry.link_length > NAME_SIZE or not is_ascii(entry.link, entry.link_length)
+    plan.needs.uid = entry.uid > MAX_OCTAL_7
+    plan.needs.gid = entry.gid > MAX_OCTAL_7
+    plan.needs.size = entry.size > MAX_OCTAL_11
+    plan.needs.mtime = entry.mtime < 0 or <uint64_t>entry.mtime > MAX_OCTAL_11
+    plan.pax = (plan.pax or plan.needs.link or plan.needs.uid or plan.needs.gid or plan.needs.size
+                or plan.needs.mtime)
+    plan.size = BLOCK
+    if plan.pax:
+        # A name that could have been split still gets its record: pax headers have no prefix.
+        plan.needs.path = not plain_name or entry.name_length > NAME_SIZE
+        pax_measure(entry, &plan.needs)
+        if plan.needs.total > PAX_LIMIT:
+            return False
+        plan.size = BLOCK + (plan.needs.total + BLOCK - 1) // BLOCK * BLOCK + BLOCK
+    return True
+
+
+cdef void put_octal(char* field, size_t digits, uint64_t value) noexcept nogil:
+    """`digits` octal digits; the NUL behind them is there already."""
+    while digits > 0:
+        digits -= 1
+        field[digits] = <char>(48 + (value & 7))
+        value >>= 3
+
+
+cdef size_t copy_ascii(char* out, size_t room, const char* text, size_t length) noexcept nogil:
+    """Copy `text` without its bytes >= 0x80, at most `room` bytes; gives how many there were to copy."""
+    cdef size_t kept = 0
+    cdef size_t i
+    for i in range(length):
+        if <uint8_t>text[i] < 0x80:
+            if kept < room:
+                out[kept] = text[i]
+            kept += 1
+    return kept
+
+
+cdef void cut_at_slash(char* field, size_t size, size_t length) noexcept nogil:
+    """Go's rule for a string cut right behind a '/': end it before the slashes (tar-bytes 5.2)."""
+    cdef size_t end
+    if length > size and field[size - 1] == c'/':
+        end = size - 1
+        while end > 0 and field[end - 1] == c'/':
+            end -= 1
+        field[end] = 0
+
+
+cdef void put_string(char* field, size_t size, const char* text, size_t length) noexcept nogil:
+    memcpy(field, text, length if length < size else size)
+    cut_at_slash(field, size, length)
+
+
+cdef void put_ascii(char* field, size_t size, const char* text, size_t length) noexcept nogil:
+    cut_at_slash(field, size, copy_ascii(field, size, text, length))
+
+
+cdef void finish(char* block, char type) noexcept nogil:
+    """What all headers share: type, magic, and the checksum over the block with spaces in its own field."""
+    cdef uint32_t total = 0
+    cdef size_t i
+    block[AT_TYPE] = type
+    memcpy(block + AT_MAGIC, b"ustar\x0000", 8)
+    memset(block + AT_CHECKSUM, c' ', 8)
+    for i in range(<size_t>BLOCK):
+        total += <uint8_t>block[i]
+    put_octal(block + AT_CHECKSUM, 6, total)
+    block[AT_CHECKSUM + 6] = 0
+
+
+cdef void put_extended(const Entry* entry, size_t size, char* block) noexcept nogil:
+    """The block before the records; its name is d/PaxHeaders.0/f, ASCII only, at most 100 bytes (tar-bytes 5.4)."""
+    cdef size_t cut = entry.name_length
+    cdef size_t kept
+    cdef size_t room
+    while cut > 0 and entry.name[cut - 1] != c'/':
+        cut -= 1
+    # `cut` bytes of directory with its slash, then the inserted component, then the rest.
+    kept = copy_ascii(block, NAME_SIZE, entry.name, cut)
+    if kept < NAME_SIZE:
+        room = NAME_SIZE - kept
+        memcpy(block + kept, b"PaxHeaders.0/", 13 if room > 13 else room)
+    kept += 13 if cut < entry.name_length else 12
+    if kept < NAME_SIZE:
+        kept += copy_ascii(block + kept, NAME_SIZE - kept, entry.name + cut, entry.name_length - cut)
+    if kept > NAME_SIZE:
+        kept = NAME_SIZE
+    while kept > 0 and block[kept - 1] == c'/':
+        kept -= 1
+    memset(block + kept, 0, BLOCK - kept)
+    put_octal(block + AT_MODE, 7, 0)
+    put_octal(block + AT_UID, 7, 0)
+    put_octal(block + AT_GID, 7, 0)
+    put_octal(block + AT_SIZE, 11, size)
+    put_octal(block + AT_MTIME, 11, 0)
+    finish(block, c'x')
+
+
+cdef void header_write(const Entry* entry, const Plan* plan, char* out) noexcept nogil:
+    """Write exactly plan.size bytes."""
+    cdef char* end
+    if plan.pax:
+        put_extended(entry, plan.needs.total, out)
+        out += BLOCK
+        end = pax_write(entry, &plan.needs, out)
+        out += (plan.needs.total + BLOCK - 1) // BLOCK * BLOCK
+        memset(end, 0, <size_t>(out - end))
+    memset(out, 0, BLOCK)
+    if plan.pax:
+        put_ascii(out + AT_NAME, NAME_SIZE, entry.name, entry.name_length)
+        put_ascii(out + AT_LINK, NAME_SIZE, entry.link, entry.link_length)
+    elif plan.split:
+        memcpy(out + AT_PREFIX, entry.name, plan.split)
+        memcpy(out + AT_NAME, entry.name + plan.split + 1, entry.name_length - plan.split - 1)
+        memcpy(out + AT_LINK, entry.link, entry.link_length)
+    else:
+        put_string(out + AT_NAME, NAME_SIZE, entry.name, entry.name_length)
+        put_string(out + AT_LINK, NAME_SIZE, entry.link, entry.link_length)
+    put_octal(out + AT_MODE, 7, entry.mode)
+    put_octal(out + AT_UID, 7, 0 if plan.needs.uid else entry.uid)
+    put_octal(out + AT_GID, 7, 0 if plan.needs.gid else entry.gid)
+    put_octal(out + AT_SIZE, 11, 0 if plan.needs.size else entry.size)
+    put_octal(out + AT_MTIME, 11, 0 if plan.needs.mtime else <uint64_t>entry.mtime)
+    put_octal(out + AT_DEVMAJOR, 7, entry.devmajor)
+    put_octal(out + AT_DEVMINOR, 7, entry.devminor)
+    finish(out, entry.type)

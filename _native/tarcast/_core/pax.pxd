@@ -1,0 +1,25 @@
+# Pax extended-header records: "LENGTH KEY=VALUE\n", LENGTH counting itself (POSIX pax).
+#
+# Pure: no I/O, no allocation, no GIL. Callers reserve what pax_record_size says.
+
+from libc.stdint cimport int64_t, uint64_t
+
+from tarcast._core.entry cimport Entry
+
+cdef enum:
+    PAX_LIMIT = 1048576     # bytes of records an entry may have (Go archive/tar, tar-bytes 4.6)
+
+
+cdef struct Needs:
+    # which records the entry needs, and how long they are together in bytes
+    bint path
+    bint link
+    bint uid
+    bint gid
+    bint size
+    bint mtime
+    size_t total
+
+
+cdef void pax_measure(const Entry* entry, Needs* needs) noexcept nogil
+cdef char* pax_write(const Entry* entry, const Needs* needs, char* out) noexcept nogil

@@ -1,0 +1,432 @@
+# See pipeline.pxd. Functions give 0 to go on and -1 to unwind, with the reason reported.
+
+from libc.errno cimport errno
+from libc.stdint cimport int64_t, uint64_t
+from libc.string cimport memcpy, memset
+
+from tarcast._core.chunk cimport chunk_free, chunk_init, chunk_room
+from tarcast._core.collect cimport Found, Scratch, collect_link, collect_open, scratch_free, scratch_init
+from tarcast._core.control cimport control_stops
+from tarcast._core.entry cimport Entry, Xattr
+from tarcast._core.header cimport BLOCK, Plan, header_plan, header_write
+from tarcast._core.links cimport links_add, links_clear, links_find
+from tarcast._core.pipeline cimport FATAL, NOTICE, SKIPPED, Root, Run, Severity
+from tarcast._core.posix cimport (
+    DT_DIR, EACCES, EINTR, ENOMEM, O_CLOEXEC, O_DIRECTORY, O_RDONLY, S_IFDIR, S_IFMT, S_IFREG,
+    close, openat, read, tc_fstat, tc_publish,
+)
+from tarcast._core.remap cimport remap_stat, whole_seconds
+from tarcast._core.sink cimport sink_write
+from tarcast._core.status cimport (
+    STEP_CALLBACK, STEP_ENCODE, STEP_GREW, STEP_MEMORY, STEP_OPEN, STEP_OUTPUT_INSIDE, STEP_READ_DATA, STEP_READ_DIR,
+    STEP_READ_XATTR, STEP_SHRANK, STEP_STAT, STEP_XATTR_NAME, Status, Step, fail,
+)
+from tarcast._core.walk cimport Item, Level, walk_begin, walk_enter, walk_free, walk_init, walk_next
+from tarcast._core.xattr cimport XattrBuffer, xattr_name_fits, xattr_read
+
+
+cdef int run_init(Run* run) noexcept nogil:
+    """0, or -1 when out of memory (run_free is still right to call)."""
+    if (walk_init(&run.walker) | scratch_init(&run.scratch) | scratch_init(&run.ancestors) | chunk_init(&run.chunk)) != 0:
+        return -1
+    run.path = b""
+    run.path_length = 0
+    return 0
+
+
+cdef void run_free(Run* run) noexcept nogil:
+    walk_free(&run.walker)
+    scratch_free(&run.scratch)
+    scratch_free(&run.ancestors)
+    links_clear(&run.links)
+    chunk_free(&run.chunk)
+    run.path = b""
+    run.path_length = 0
+
+
+# ---- what went wrong, and whether to go on ------------------------------
+
+
+cdef void report(Run* run, Severity severity, const Status* status) noexcept nogil:
+    run.hooks.report(run.hooks.owner, severity, status, run.path, run.path_length)
+
+
+cdef int give_up(Run* run, const Status* status) noexcept nogil:
+    report(run, FATAL, status)
+    return -1
+
+
+cdef int problem(Run* run, const Status* status) noexcept nogil:
+    """An entry cannot be written as it is: 0 when such entries are to be skipped, else -1."""
+    if not run.skip_errors or status.step == STEP_MEMORY or status.step == STEP_CALLBACK:
+        return give_up(run, status)
+    report(run, SKIPPED, status)
+    tc_publish(&run.control.skipped, run.control.skipped + 1)
+    return 0
+
+
+cdef int attribute_problem(Run* run, Severity severity, Step step, int error, const Xattr* item) noexcept nogil:
+    """A matter of one attribute. A NOTICE never ends the export, SKIPPED does unless errors are to be skipped."""
+    cdef Status status
+    cdef size_t length = item.name_length if item.name_length < sizeof(status.detail) else sizeof(status.detail) - 1
+    fail(&status, step, error)
+    memcpy(status.detail, item.name, length)
+    status.detail[length] = 0
+    if severity == NOTICE:
+        report(run, NOTICE, &status)
+        return 0
+    return problem(run, &status)
+
+
+# ---- output -------------------------------------------------------------
+
+
+cdef int flush(Run* run) noexcept nogil:
+    """Hand the chunk to the observer and the sink, and empty it."""
+    cdef Status status
+    if run.hooks.observe != NULL and run.hooks.observe(run.hooks.owner, run.chunk.data, run.chunk.length) != 0:
+        fail(&status, STEP_CALLBACK, 0)
+        return give_up(run, &status)
+    if sink_write(&run.sink, &run.control, run.chunk.data, run.chunk.length, &status) != 0:
+        return give_up(run, &status)
+    run.chunk.length = 0
+    return 0
+
+
+cdef int flush_when_full(Run* run) noexcept nogil:
+    return flush(run) if chunk_room(&run.chunk) == 0 else 0
+
+
+cdef void put_zeros(Run* run, size_t count) noexcept nogil:
+    memset(run.chunk.data + run.chunk.length, 0, count)
+    run.chunk.length += count
+
+
+cdef int put_header(Run* run, Entry* entry) noexcept nogil:
+    """Encode `entry` at the end of the chunk, which has room for any header below its target."""
+    cdef Plan plan
+    cdef Status status
+    if not header_plan(entry, &plan):
+        fail(&status, STEP_ENCODE, 0)
+        status.seen = plan.needs.total
+        if problem(run, &status) != 0:
+            return -1
+        # The rest of the entry can be kept: only its attributes are too large.
+        entry.xattr_count = 0
+        if not header_plan(entry, &plan):
+            return give_up(run, &status)
+    header_write(entry, &plan, run.chunk.data + run.chunk.length)
+    run.chunk.length += plan.size
+    tc_publish(&run.control.entries, run.control.entries + 1)
+    return flush_when_full(run)
+
+
+cdef int put_body(Run* run, int fd, uint64_t size) noexcept nogil:
+    """Exactly `size` bytes of `fd` and their padding, whatever the file does meanwhile.
+
+    The header has promised the size, so a shorter or unreadable file is filled
+    up with zeros and a longer one is cut; either is reported. The last read asks
+    for one byte more than is left: that is how growth shows without another call.
+    """
+    cdef uint64_t left = size
+    cdef size_t want
+    cdef size_t spare
+    cdef ssize_t got
+    cdef Status status
+    while left > 0:
+        want = chunk_room(&run.chunk)
+        spare = 0
+        if left <= want:
+            want = <size_t>left
+            spare = 1
+        got = read(fd, run.chunk.data + run.chunk.length, want + spare)
+        if got < 0 and errno == EINTR:
+            run.control.next_tick = 0
+            if control_stops(&run.control):
+                fail(&status, STEP_CALLBACK, 0)
+                return give_up(run, &status)
+            continue
+        if got <= 0:
+            fail(&status, STEP_READ_DATA if got < 0 else STEP_SHRANK, errno if got < 0 else 0)
+            status.expected = size
+            status.seen = size - left
+            if problem(run, &status) != 0:
+                return -1
+            fd = -1
+            break
+        if <uint64_t>got > left:
+            fail(&status, STEP_GREW, 0)
+            status.expected = size
+            status.seen = size + 1
+            if problem(run, &status) != 0:
+                return -1
+            got = <ssize_t>left
+        run.chunk.length += <size_t>got
+        left -= <uint64_t>got
+        if flush_when_full(run) != 0:
+            return -1
+    while left > 0:
+        want = chunk_room(&run.chunk)
+        if left < want:
+            want = <size_t>left
+        put_zeros(run, want)
+        left -= want
+        if flush_when_full(run) != 0:
+            return -1
+    put_zeros(run, <size_t>((BLOCK - size % BLOCK) % BLOCK))
+    return flush_when_full(run)
+
+
+# ---- one entry ----------------------------------------------------------
+
+
+cdef int load_attributes(Run* run, Scratch* scratch, int fd, int dirfd, const char* name, Entry* entry) noexcept nogil:
+    """Attributes of the entry into `scratch`; unreadable ones are left out with a notice (tar-bytes 4.3).
+
+    1 when the entry itself is to be skipped.
+    """
+    cdef XattrBuffer* found = &scratch.xattrs
+    cdef Status status
+    cdef size_t i
+    cdef size_t kept = 0
+    entry.xattr_count = 0
+    entry.xattrs = NULL
+    if xattr_read(found, fd, dirfd, name, &status) != 0:
+        return 1 if problem(run, &status) == 0 else -1
+    for i in range(found.count):
+        if found.items[i].error:
+            if attribute_problem(run, NOTICE, STEP_READ_XATTR, found.items[i].error, &found.items[i]) != 0:
+                return -1
+            continue
+        if kept < i:
+            found.items[kept] = found.items[i]
+        kept += 1
+    found.count = kept
+    entry.xattrs = found.items
+    entry.xattr_count = kept
+    return 0
+
+
+cdef int drop_unwritable_attributes(Run* run, XattrBuffer* found, Entry* entry) noexcept nogil:
+    """Names that pax cannot hold: an error, or left out when errors are to be skipped (tar-bytes 0, 4.5)."""
+    cdef size_t i
+    cdef size_t kept = 0
+    for i in range(entry.xattr_count):
+        if not xattr_name_fits(&found.items[i]):
+            if attribute_problem(run, SKIPPED, STEP_XATTR_NAME, 0, &found.items[i]) != 0:
+                return -1
+            continue
+        if kept < i:
+            found.items[kept] = found.items[i]
+        kept += 1
+    entry.xattr_count = kept
+    return 0
+
+
+cdef int dress(Run* run, Scratch* scratch, const Found* found, int dirfd, const char* name, Entry* entry) noexcept nogil:
+    """All of `entry` but its archive name, mapped. 1: it is dropped or skipped."""
+    cdef Status status
+    cdef int64_t mtime_ns
+    cdef int result
+    entry.link = b""
+    entry.link_length = 0
+    if not remap_stat(&run.root.remap, &found.st, entry, &mtime_ns):
+        tc_publish(&run.control.dropped, run.control.dropped + 1)
+        return 1
+    if entry.type == c'2':
+        if collect_link(scratch, dirfd, name, run.root.prefix, run.root.prefix_length, entry, &status) != 0:
+            return 1 if problem(run, &status) == 0 else -1
+    elif entry.type != c'5' and found.st.nlink > 1 and links_find(&run.links, found.st.dev, found.st.ino, &entry.link,
+                                                                  &entry.link_length):
+        entry.type = c'1'
+        entry.size = 0
+    result = load_attributes(run, scratch, found.fd, dirfd, name, entry)
+    if result != 0:
+        return result
+    if run.root.map != NULL:
+        result = run.hooks.map(run.hooks.owner, run.root.map, entry, mtime_ns, &scratch.xattrs)
+        if result < 0:
+            fail(&status, STEP_CALLBACK, 0)
+            return give_up(run, &status)
+        if result == 0:
+            tc_publish(&run.control.dropped, run.control.dropped + 1)
+            return 1
+    if entry.xattr_count:
+        return drop_unwritable_attributes(run, &scratch.xattrs, entry)
+    return 0
+
+
+cdef int put_ancestors(Run* run) noexcept nogil:
+    """Write the directories above the entry in hand that were only passed through so far (tar-bytes 8.5)."""
+    cdef size_t i
+    cdef Level* level
+    cdef Found found
+    cdef Entry entry
+    cdef Status status
+    cdef const char* path = run.path
+    cdef size_t path_length = run.path_length
+    cdef int result = 0
+    for i in range(run.walker.depth):
+        level = &run.walker.levels[i]
+        if level.emitted:
+            continue
+        level.emitted = True
+        run.path = run.walker.path
+        run.path_length = level.prefix
+        found.fd = level.fd
+        if tc_fstat(level.fd, &found.st) != 0:
+            fail(&status, STEP_STAT, errno)
+            result = problem(run, &status)
+        else:
+            entry.name = run.walker.path
+            entry.name_length = level.prefix
+            result = dress(run, &run.ancestors, &found, -1, b"", &entry)
+            if result == 0:
+                result = put_header(run, &entry)
+        if result < 0:
+            return -1
+    run.path = path
+    run.path_length = path_length
+    return 0
+
+
+cdef bint is_output(const Run* run, const Found* found) noexcept nogil:
+    cdef size_t i
+    for i in range(run.output_count):
+        if run.outputs[i].ino == found.st.ino and run.outputs[i].dev == found.st.dev:
+            return True
+    return False
+
+
+cdef int put_opened(Run* run, const Item* item, const Found* found) noexcept nogil:
+    """Write the entry that `found` describes, with its data. 0 whether written or left out."""
+    cdef Entry entry
+    cdef Status status
+    cdef int result
+    cdef bint directory = (found.st.mode & <unsigned int>S_IFMT) == <unsigned int>S_IFDIR
+    if (found.st.mode & <unsigned int>S_IFMT) == <unsigned int>S_IFREG and is_output(run, found):
+        fail(&status, STEP_OUTPUT_INSIDE, 0)
+        report(run, NOTICE, &status)
+        return 0
+    result = dress(run, &run.scratch, found, item.dirfd, item.name, &entry)
+    if result != 0:
+        return 0 if result == 1 else -1
+    if entry.type == c'0' and entry.size > 0 and found.fd < 0:
+        fail(&status, STEP_OPEN, found.open_error)
+        return problem(run, &status)
+    if found.st.nlink > 1 and not directory and entry.type != c'1' and entry.type != c'2':
+        if not links_add(&run.links, found.st.dev, found.st.ino, item.path, item.path_length):
+            fail(&status, STEP_MEMORY, ENOMEM)
+            return give_up(run, &status)
+    if put_ancestors(run) != 0:
+        return -1
+    entry.name = item.path
+    entry.name_length = item.path_length
+    if directory:
+        # The walker keeps a byte free behind every path.
+        run.walker.path[item.path_length] = c'/'
+        entry.name_length += 1
+    if put_header(run, &entry) != 0:
+        return -1
+    if entry.type == c'0' and entry.size > 0:
+        return put_body(run, found.fd, entry.size)
+    return 0
+
+
+cdef int put_item(Run* run, const Item* item) noexcept nogil:
+    """Write one selected entry; a directory's children come next. What cannot be done is reported by the policy."""
+    cdef Found found
+    cdef Status status
+    cdef int result
+    if collect_open(&run.scratch, item.dirfd, item.name, item.kind, &found, &status) != 0:
+        return problem(run, &status)
+    result = put_opened(run, item, &found)
+    if item.kind == DT_DIR and (found.st.mode & <unsigned int>S_IFMT) == <unsigned int>S_IFDIR and result == 0:
+        if found.fd < 0:
+            fail(&status, STEP_READ_DIR, found.open_error)
+            return problem(run, &status)
+        if walk_enter(&run.walker, item, found.fd, True, &status) != 0:
+            return problem(run, &status)
+        return 0
+    if found.fd >= 0:
+        close(found.fd)
+    return result
+
+
+cdef int pass_through(Run* run, const Item* item) noexcept nogil:
+    """A directory that no pattern selects: its entry waits for a selected descendant."""
+    cdef Status status
+    cdef Found found
+    if collect_open(&run.scratch, item.dirfd, item.name, item.kind, &found, &status) != 0:
+        return problem(run, &status)
+    if (found.st.mode & <unsigned int>S_IFMT) != <unsigned int>S_IFDIR or found.fd < 0:
+        if found.fd >= 0:
+            close(found.fd)
+        elif found.open_error and found.open_error != EACCES:    # unreadable and unwanted: tar-bytes 10.2
+            fail(&status, STEP_READ_DIR, found.open_error)
+            return problem(run, &status)
+        return 0
+    if walk_enter(&run.walker, item, found.fd, False, &status) != 0:
+        return problem(run, &status)
+    return 0
+
+
+# ---- one tree -----------------------------------------------------------
+
+
+cdef int put_top(Run* run, const Root* root) noexcept nogil:
+    """The directory that stands for a tree beside others: 0755, root's, no time unless an epoch (tar-bytes 7.3)."""
+    cdef Entry entry
+    memset(&entry, 0, sizeof(Entry))
+    entry.name = root.prefix
+    entry.name_length = root.prefix_length
+    entry.link = b""
+    entry.type = c'5'
+    entry.mode = 0o755
+    if root.remap.has_epoch:
+        entry.mtime = whole_seconds(<int64_t>(<uint64_t>root.remap.epoch * 1000000000))
+    return put_header(run, &entry)
+
+
+cdef int run_tree(Run* run, const Root* root) noexcept nogil:
+    """Write every entry of `root`. 0, or -1 after the reason was reported."""
+    cdef Item item
+    cdef Status status
+    cdef int fd
+    cdef int got
+    run.root = root
+    run.path = root.prefix
+    run.path_length = root.prefix_length
+    links_clear(&run.links)
+    if root.prefix_length and put_top(run, root) != 0:
+        return -1
+    # A descriptor of our own: its position in the directory is nobody else's.
+    fd = openat(root.fd, b".", O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+    if fd < 0:
+        fail(&status, STEP_READ_DIR, errno)
+        return give_up(run, &status)
+    if walk_begin(&run.walker, fd, root.prefix, root.prefix_length, root.includes, root.excludes, &status) != 0:
+        return give_up(run, &status)
+    while True:
+        got = walk_next(&run.walker, &item, &status)
+        if got == 0:
+            return 0
+        run.path = item.path
+        run.path_length = item.path_length
+        if got < 0:
+            got = problem(run, &status)
+        elif item.selected:
+            got = put_item(run, &item)
+        else:
+            got = pass_through(run, &item)
+        if got != 0:
+            return -1
+        if control_stops(&run.control):
+            fail(&status, STEP_CALLBACK, 0)
+            return give_up(run, &status)
+
+
+cdef int run_finish(Run* run) noexcept nogil:
+    """The two zero blocks that end an archive, and everything out. 0, or -1 after the reason was reported."""
+    put_zeros(run, 2 * BLOCK)
+    return flush(run)

@@ -1,0 +1,46 @@
+# Every system call and struct that the core uses, declared once; see posix.h for what each does.
+#
+# errno is read at once after the failing call, before anything else can change it.
+
+from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
+
+
+cdef extern from "posix.h" nogil:
+    ctypedef struct tc_stat:
+        uint64_t dev, ino, nlink, size, rdev
+        uint32_t mode, uid, gid
+        int64_t mtime
+        int32_t mtime_ns
+
+    ctypedef struct tc_dir:
+        int fd
+
+    int tc_fstat(int fd, tc_stat* out)
+    int tc_lstatat(int dirfd, const char* name, tc_stat* out)
+    uint32_t tc_major(uint64_t rdev)
+    uint32_t tc_minor(uint64_t rdev)
+    int tc_dir_begin(tc_dir* dir, int fd, char* buffer, size_t capacity)
+    void tc_dir_end(tc_dir* dir)
+    int tc_dir_next(tc_dir* dir, const char** name, size_t* length, unsigned char* type)
+    unsigned char tc_type_of_mode(uint32_t mode)
+    ssize_t tc_flistxattr(int fd, char* list, size_t size)
+    ssize_t tc_fgetxattr(int fd, const char* key, void* value, size_t size)
+    ssize_t tc_listxattrat(int dirfd, const char* name, char* list, size_t size)
+    ssize_t tc_getxattrat(int dirfd, const char* name, const char* key, void* value, size_t size)
+    int tc_sink_kind(int fd)
+    ssize_t tc_write_nowait(int fd, int kind, const char* data, size_t size)
+    int tc_wait_writable(int fd, int milliseconds)
+    int64_t tc_coarse_now()
+    void tc_publish(uint64_t* where, uint64_t value)
+    uint64_t tc_observe(const uint64_t* where)
+
+    int openat(int dirfd, const char* name, int flags)
+    int close(int fd)
+    ssize_t read(int fd, void* buffer, size_t size)
+    ssize_t write(int fd, const void* buffer, size_t size)
+    ssize_t readlinkat(int dirfd, const char* name, char* buffer, size_t size)
+
+    int O_RDONLY, O_DIRECTORY, O_NOFOLLOW, O_NOATIME, O_NONBLOCK, O_CLOEXEC, O_NOCTTY
+    int DT_UNKNOWN, DT_DIR, DT_REG, DT_LNK, DT_CHR, DT_BLK, DT_FIFO, DT_SOCK
+    int S_IFMT, S_IFDIR, S_IFREG, S_IFLNK, S_IFCHR, S_IFBLK, S_IFIFO, S_IFSOCK
+    int ENOENT, ENOTDIR, EACCES, EPERM, ELOOP, ENXIO, EINTR, EAGAIN, EIO, ENOTSUP, ENOMEM, E2BIG, ERANGE, ENOSYS, ENODATA, EISDIR, EOPNOTSUPP

@@ -1,0 +1,44 @@
+from collections.abc import Callable, Iterable, Sequence
+
+from .match import PatternList
+
+# What a problem is: (only a notice, step, errno, index of the tree, path, attribute, expected bytes, seen bytes)
+Note = tuple[bool, str, int, int, bytes, bytes, int, int]
+Ranges = Sequence[tuple[int, int, int]] | None
+Mapped = tuple[int, int, int, int, list[tuple[bytes, bytes]] | None]
+MapHook = Callable[[bytes, int, int, int, int, int, int, bytes, list[tuple[bytes, bytes]]], Mapped | None]
+Root = tuple[int, bytes, PatternList | None, PatternList | None, Ranges, Ranges, int | None, MapHook | None]
+
+STEPS: dict[int, str]
+
+class Export:
+    def __init__(
+        self,
+        roots: Iterable[Root],
+        *,
+        fd: int = -1,
+        write: Callable[[memoryview], object] | None = None,
+        observer: Callable[[memoryview], object] | None = None,
+        on_tick: Callable[[], object] | None = None,
+        skip_errors: bool = False,
+        outputs: Iterable[tuple[int, int]] = (),
+    ) -> None: ...
+    def run(self) -> bool: ...
+    def cancel(self) -> None: ...
+    def current_path(self) -> bytes: ...
+    @property
+    def cancelled(self) -> bool: ...
+    @property
+    def entries(self) -> int: ...
+    @property
+    def bytes_written(self) -> int: ...
+    @property
+    def skipped(self) -> int: ...
+    @property
+    def dropped(self) -> int: ...
+    @property
+    def notes(self) -> list[Note]: ...
+    @property
+    def notes_lost(self) -> int: ...
+    @property
+    def failure(self) -> Note | None: ...

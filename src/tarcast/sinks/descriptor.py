@@ -1,0 +1,66 @@
+"""An open descriptor of the caller's: written to from its position on, never closed, never changed."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import stat
+import sys
+
+from ..errors import OptionError, OutputError, os_error
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from . import Sink
+
+
+class DescriptorSink:
+    """Writes to descriptor `fd`. What was written stays after a failure, without the trailer that ends a tar."""
+
+    write: Callable[[memoryview], None] | None = None
+
+    def __init__(self, fd: int, *, name: str = "", fsync: bool = False) -> None:
+        self.fd = fd
+        self.name = name or f"descriptor {fd}"
+        self.outputs: list[tuple[int, int]] = []
+        self._fsync = fsync
+
+    def open(self) -> None:
+        try:
+            flags = fcntl.fcntl(self.fd, fcntl.F_GETFL)
+            status = os.fstat(self.fd)
+        except (OSError, OverflowError) as error:
+            raise OutputError(f"not an open descriptor: {error}", path=self.name, step="open", errno=getattr(error, "errno", None)) from error
+        if flags & os.O_ACCMODE == os.O_RDONLY:
+            raise OptionError("open for reading only", path=self.name, step="open")
+        if os.isatty(self.fd):
+            raise OptionError("refusing to write an archive to a terminal", path=self.name, hint="redirect it, or name a file")
+        if stat.S_ISREG(status.st_mode):
+            self.outputs.append((status.st_dev, status.st_ino))
+
+    def commit(self) -> None:
+        if self._fsync:
+            try:
+                os.fsync(self.fd)
+            except OSError as error:
+                raise os_error(OutputError, error, path=self.name, step="fsync") from error
+
+    def abort(self) -> None:
+        pass
+
+
+def stdout_sink(*, fsync: bool) -> Sink:
+    """Standard output: its descriptor, or the object that stands in for it."""
+    try:
+        sys.stdout.flush()
+        fd = sys.stdout.fileno()
+    except (AttributeError, OSError, ValueError):
+        buffer = getattr(sys.stdout, "buffer", None)
+        if buffer is None:
+            raise OutputError("there is no standard output", path="-", step="open") from None
+        from .fileobj import FileObjectSink
+
+        return FileObjectSink(buffer, fsync=fsync)
+    return DescriptorSink(fd, name="standard output", fsync=fsync)

@@ -1,0 +1,132 @@
+"""A path: the file appears under its name only when it is complete."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+import stat
+
+from ..errors import OutputError, os_error
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+# How the kernel says that a file system has no O_TMPFILE (open(2)): not at all, not here, not this flag.
+_NO_TMPFILE = {errno.EOPNOTSUPP, errno.EISDIR, errno.ENOENT, errno.EINVAL}
+
+
+class FileSink:
+    """Writes beside `path` and renames at the end, so a reader sees the old file or the whole new one.
+
+    The new file has no name while it is written (O_TMPFILE) where the file
+    system can do that, so not even a kill leaves anything behind; elsewhere it
+    has a hidden temporary name in the same directory. A symlink is written
+    through. A FIFO or a device is written to as it is.
+
+    Args:
+        path: the final name.
+        fsync: flush file and directory to the disk before `commit` returns.
+    """
+
+    write: Callable[[memoryview], None] | None = None
+
+    def __init__(self, path: str | bytes | os.PathLike[str], *, fsync: bool = False) -> None:
+        self.name = os.fsdecode(path)
+        self.fd = -1
+        self.outputs: list[tuple[int, int]] = []
+        self._fsync = fsync
+        self._directory = -1
+        self._final = b""
+        self._temporary: bytes | None = None
+        self._in_place = False
+
+    def open(self) -> None:
+        try:
+            self._open(os.fsencode(os.path.realpath(self.name)) if self.name else b"")
+        except OSError as error:
+            self.abort()
+            if isinstance(error, OutputError):
+                raise
+            hint = ""
+            if error.errno in (errno.ENOENT, errno.ENOTDIR):
+                hint = "create the directory first"
+            elif error.errno == errno.EISDIR:
+                hint = "name a file in it"
+            raise os_error(OutputError, error, path=self.name, step="open output", hint=hint) from error
+
+    def _open(self, path: bytes) -> None:
+        directory, self._final = os.path.split(path)
+        if not self._final or self.name.endswith("/"):
+            raise OSError(errno.EISDIR, os.strerror(errno.EISDIR))
+        self._directory = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            old = os.stat(self._final, dir_fd=self._directory)
+        except FileNotFoundError:
+            old = None
+        if old is not None:
+            if stat.S_ISDIR(old.st_mode):
+                raise OSError(errno.EISDIR, os.strerror(errno.EISDIR))
+            if not stat.S_ISREG(old.st_mode):
+                self._in_place = True
+                self.fd = os.open(self._final, os.O_WRONLY | os.O_CLOEXEC | os.O_NOCTTY, dir_fd=self._directory)
+                return
+            self.outputs.append((old.st_dev, old.st_ino))
+        self.fd = self._create()
+        new = os.fstat(self.fd)
+        self.outputs.append((new.st_dev, new.st_ino))
+
+    def _create(self) -> int:
+        flags = os.O_WRONLY | os.O_CLOEXEC
+        if hasattr(os, "O_TMPFILE") and os.path.isdir("/proc/self/fd"):
+            try:
+                return os.open(".", flags | os.O_TMPFILE, 0o666, dir_fd=self._directory)
+            except OSError as error:
+                if error.errno not in _NO_TMPFILE:
+                    raise
+        self._temporary = _temporary_name()
+        return os.open(self._temporary, flags | os.O_CREAT | os.O_EXCL, 0o666, dir_fd=self._directory)
+
+    def commit(self) -> None:
+        try:
+            if self._in_place:
+                return
+            if self._fsync:
+                os.fsync(self.fd)
+            if self._temporary is None:
+                name = _temporary_name()
+                # A link cannot replace a file, so the nameless one gets a name for a moment.
+                os.link(f"/proc/self/fd/{self.fd}", name, dst_dir_fd=self._directory)
+                self._temporary = name
+            os.close(self._take_fd())  # a late error of a network file system shows here, before the rename
+            os.rename(self._temporary, self._final, src_dir_fd=self._directory, dst_dir_fd=self._directory)
+            self._temporary = None
+            if self._fsync:
+                os.fsync(self._directory)
+        except OSError as error:
+            raise os_error(OutputError, error, path=self.name, step="finish output") from error
+        finally:
+            self.abort()
+
+    def _take_fd(self) -> int:
+        fd, self.fd = self.fd, -1
+        return fd
+
+    def abort(self) -> None:
+        """Close everything and remove what is not published; after `commit` nothing is left to remove."""
+        if self.fd >= 0:
+            with contextlib.suppress(OSError):
+                os.close(self._take_fd())
+        if self._temporary is not None:
+            with contextlib.suppress(OSError):
+                os.unlink(self._temporary, dir_fd=self._directory)
+            self._temporary = None
+        if self._directory >= 0:
+            os.close(self._directory)
+            self._directory = -1
+
+
+def _temporary_name() -> bytes:
+    return b".tarcast-" + secrets.token_hex(8).encode() + b".tmp"

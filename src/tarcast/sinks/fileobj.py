@@ -1,0 +1,86 @@
+"""A binary file object of the caller's: never closed, flushed at the end."""
+
+from __future__ import annotations
+
+import io
+import select
+
+from ..errors import OptionError, OutputError, os_error
+from .descriptor import DescriptorSink
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+# Objects that do nothing but pass bytes to their descriptor, so that the core may write there itself.
+# Exact types: a subclass, or a wrapper such as GzipFile, has a fileno() too but changes the bytes.
+_PLAIN = (io.FileIO, io.BufferedWriter, io.BufferedRandom)
+
+
+class FileObjectSink:
+    """Writes to `target` from its position on. What was written stays after a failure, without the tar trailer."""
+
+    def __init__(self, target: Any, *, fsync: bool = False) -> None:
+        if isinstance(target, io.TextIOBase):
+            raise OptionError("the file object is open for text", hint="open it in binary mode, 'wb'")
+        self.name = str(getattr(target, "name", type(target).__name__))
+        self.fd = -1
+        self.write: Callable[[memoryview], None] | None = self._write
+        self.outputs: list[tuple[int, int]] = []
+        self._target = target
+        self._fsync = fsync
+        self._descriptor: DescriptorSink | None = None
+
+    def open(self) -> None:
+        fd = _plain_fd(self._target)
+        if fd is None:
+            return
+        self._flush()
+        self._descriptor = DescriptorSink(fd, name=self.name, fsync=self._fsync)
+        self._descriptor.open()
+        self.fd = fd
+        self.write = None
+        self.outputs = self._descriptor.outputs
+
+    def _write(self, view: memoryview) -> None:
+        try:
+            while view:
+                taken = self._target.write(view)
+                if taken is None:
+                    if not isinstance(self._target, io.RawIOBase):
+                        return  # many objects say nothing and mean "all of it"
+                    select.select([], [self._target.fileno()], [], 0.05)
+                    continue
+                if taken == len(view):
+                    return
+                view = view[taken:]
+        except OSError as error:
+            raise os_error(OutputError, error, path=self.name, step="write") from error
+
+    def _flush(self) -> None:
+        flush = getattr(self._target, "flush", None)
+        if flush is None:
+            return
+        try:
+            flush()
+        except OSError as error:
+            raise os_error(OutputError, error, path=self.name, step="flush") from error
+
+    def commit(self) -> None:
+        if self._descriptor is not None:
+            self._descriptor.commit()
+            return
+        self._flush()
+
+    def abort(self) -> None:
+        pass
+
+
+def _plain_fd(target: Any) -> int | None:
+    if type(target) not in _PLAIN:
+        return None
+    raw = getattr(target, "raw", target)
+    if type(raw) is not io.FileIO or raw.closed:
+        return None
+    return int(raw.fileno())
