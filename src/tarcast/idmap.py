@@ -1,8 +1,7 @@
 """Id maps: which numeric owner of the host becomes which owner in the archive.
 
-The rules are those of user namespaces and of BuildKit's identity mapping: a host id `h` becomes
-`container + (h - host)` in the first range with `host <= h < host + size`; an id that no range holds
-has no counterpart, and an entry of such an owner is left out of the archive.
+As in BuildKit, a host id `h` becomes `container + (h - host)` in the first range with
+`host <= h < host + size`; an entry whose owner no range holds is left out of the archive.
 """
 
 from __future__ import annotations
@@ -104,9 +103,9 @@ class IDMap:
         if (text is None) == (uid is None and gid is None):
             raise TypeError("IDMap.parse takes one text for both kinds, or uid= and/or gid=")
         if text is not None:
-            both = parse_triples(text)
+            both = _triples(text)
             return cls(both, both)
-        return cls(None if uid is None else parse_triples(uid), None if gid is None else parse_triples(gid))
+        return cls(None if uid is None else _triples(uid), None if gid is None else _triples(gid))
 
     @classmethod
     def parse_proc(cls, uid_map: str | None, gid_map: str | None) -> Self:
@@ -157,8 +156,8 @@ class IDMap:
     def from_subid(
         cls,
         name: str | int,
-        subuid: str | os.PathLike[str] = "/etc/subuid",
-        subgid: str | os.PathLike[str] = "/etc/subgid",
+        subuid: str | os.PathLike[str] | None = "/etc/subuid",
+        subgid: str | os.PathLike[str] | None = "/etc/subgid",
     ) -> Self:
         """The map of a user's subordinate ids (subuid(5)), as Docker's userns-remap builds it.
 
@@ -168,14 +167,17 @@ class IDMap:
         Args:
             name: the user's name or numeric user id; lines under either are found when the system
                 knows the user.
-            subuid: the file of user ids, lines of USER:START:COUNT.
-            subgid: the file of group ids.
+            subuid: the file of user ids, lines of USER:START:COUNT; None keeps them as they are.
+            subgid: the same for group ids.
 
         Raises:
             IDMapError: a file can't be read, has no line for the user, or a malformed one.
         """
         names = _names_of(str(name))
-        return cls(_subid_ranges(names, subuid), _subid_ranges(names, subgid))
+        return cls(
+            None if subuid is None else _subid_ranges(names, subuid),
+            None if subgid is None else _subid_ranges(names, subgid),
+        )
 
     def to_container(self, uid: int, gid: int) -> tuple[int, int] | None:
         """The owner `uid`, `gid` of the host as the archive has it; None if either has no counterpart."""
@@ -201,12 +203,8 @@ class IDMap:
         return f"IDMap(uid={self.uid!r}, gid={self.gid!r})"
 
 
-def parse_triples(text: str) -> tuple[IDRange, ...]:
-    """The ranges in `text`: CONTAINER:HOST:SIZE, or several with commas between.
-
-    Raises:
-        IDMapError: the text is empty or a part of it no valid triple; the message names both.
-    """
+def _triples(text: str) -> tuple[IDRange, ...]:
+    """The ranges in `text`, as `IDMap.parse` reads them."""
     if not text.strip():
         raise IDMapError(f"the id map is empty: expected {_EXAMPLE}")
     ranges = []
