@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 
-from tarcast.cli.parser import create_parser, default_epoch
+from tarcast.cli.parser import default_epoch, parse_create
 from tarcast.cli.progress import choose
 from tarcast.cli.report import Outcome, check_summary_file, show, summary, write_summary
 from tarcast.cli.stdio import say
@@ -42,7 +42,7 @@ class Ended(KeyboardInterrupt):
 def run(arguments: list[str]) -> int:
     """Do what `tarcast create ARGUMENTS` says and return the exit status."""
     started = time.monotonic()
-    args = create_parser().parse_intermixed_args(arguments)
+    args = parse_create(arguments)
     args.output = output_of(args.output)
     if args.summary_json is not None:
         check_summary_file(args.summary_json, args.output)

@@ -89,15 +89,31 @@ class _Planned(argparse.Action):
         parser.error(f"{option_string} is not available yet{hint}")
 
 
+def parse_create(arguments: list[str]) -> argparse.Namespace:
+    """The options and trees of `tarcast create`; they may mix, and `--` ends the options.
+
+    Raises:
+        OptionError: an option is unknown or its value wrong, or no tree is named.
+    """
+    parser = create_parser()
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    # Cut here: parse_intermixed_args takes a dashed argument behind "--" for an option.
+    args = parser.parse_intermixed_args(arguments[:end])
+    args.trees = [*(args.trees or ()), *arguments[end + 1 :]]
+    if not args.trees:
+        parser.error("a directory is missing: expected [NAME=]DIR")
+    return args
+
+
 def create_parser() -> Parser:
-    """The parser of `tarcast create`; feed it through `parse_intermixed_args`."""
+    """The parser behind `parse_create`; also good for its help text."""
     parser = Parser(
         prog="tarcast create",
         usage="tarcast create [OPTION]... [NAME=]DIR... [-o OUT|-|URL]",
         description=_DESCRIPTION,
         epilog=_EXAMPLES,
     )
-    parser.add_argument("trees", nargs="+", metavar="[NAME=]DIR", help="a directory tree")
+    parser.add_argument("trees", nargs="*", metavar="[NAME=]DIR", help="a directory tree")
     parser.add_argument(
         "-o",
         "--output",
