@@ -105,7 +105,7 @@ class Terminal(Display):
     def draw(self, progress: Progress) -> None:
         try:
             if self._bar is None:
-                self._bar = self._open()
+                self._bar = self._open(progress.seconds)
             self._bar.set_postfix_str(self._postfix(progress), refresh=False)
             self._bar.update(progress.bytes_written - self._bar.n)
         except (OSError, ValueError):  # the terminal is gone, the export is not
@@ -120,32 +120,39 @@ class Terminal(Display):
             self._bar = None
 
     @staticmethod
-    def _open() -> tqdm[Any]:
+    def _open(seconds: float) -> tqdm[Any]:
         from tqdm import tqdm
 
         tqdm.monitor_interval = 0  # no helper thread: reports come regularly
         # The total is unknown, so there is no bar and no time to go.
-        return tqdm(
+        bar = tqdm(
             unit="B",
             unit_scale=True,
             leave=False,
             miniters=0,
             mininterval=0.05,
+            smoothing=0,  # the mean rate: the momentary one would stand still when the export does
+            delay=1e-9,  # draw at the first update, not yet here
+            nrows=2,  # some terminals say they have none, and tqdm would believe it
             file=sys.stderr,
             bar_format="{n_fmt}B, {rate_fmt}, {elapsed}{postfix}",
         )
+        bar.start_t -= seconds
+        bar.last_print_t = bar.start_t
+        return bar
 
     @staticmethod
     def _postfix(progress: Progress) -> str:
         from tqdm.utils import disp_trim
 
-        text = f"{progress.entries:,} entries"
+        text = counted(progress.entries)
         if progress.path is not None:
             text += f", {printable(progress.path)}"
         try:
             columns = os.get_terminal_size(sys.stderr.fileno()).columns
         except (OSError, ValueError):
-            columns = 80
+            columns = 0
+        columns = columns or 80  # unknown, or a terminal that does not know itself
         return str(disp_trim(text, max(20, columns - 32)))  # 32: the longest text before it
 
 
@@ -165,11 +172,15 @@ def choose(mode: str, environment: Mapping[str, str]) -> Display:
     return {"plain": Plain, "json": Json, "none": Silent}[mode]()
 
 
+def counted(entries: int) -> str:
+    """`1 entry`, `12,345 entries`."""
+    return f"{entries:,} {'entry' if entries == 1 else 'entries'}"
+
+
 def amounts(entries: int, size: int, seconds: float) -> str:
     """`12,345 entries, 1.23 GB in 0.52 s (2.37 GB/s)`."""
-    plural = "entry" if entries == 1 else "entries"
     rate = f" ({human(size / seconds)}/s)" if seconds > 0 else ""
-    return f"{entries:,} {plural}, {human(size)} in {seconds:.2f} s{rate}"
+    return f"{counted(entries)}, {human(size)} in {seconds:.2f} s{rate}"
 
 
 def human(size: float) -> str:
