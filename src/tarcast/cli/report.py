@@ -12,7 +12,9 @@ from tarcast.errors import InputError, OptionError, OutputError, TarcastError, o
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from tarcast.write import Result, Warning
+    from typing import Any
+
+    from tarcast.write import Result
 
 WARNINGS_SHOWN = 20
 _OUTPUT_ERRORS = frozenset({"ENOSPC", "EDQUOT", "EFBIG", "EPIPE", "EROFS"})
@@ -132,7 +134,7 @@ def summary(outcome: Outcome, display: Display) -> dict[str, object]:
     }
 
 
-def _warning(warning: Warning) -> dict[str, object]:
+def _warning(warning: Any) -> dict[str, object]:
     return {
         "path": json_text(warning.path),
         "step": warning.step,
