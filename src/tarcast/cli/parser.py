@@ -184,7 +184,8 @@ def create_parser() -> Parser:
     for option in ("--compress", "--index", "--align", "--sparse"):
         how.add_argument(option, nargs="?", action=_Planned, help=argparse.SUPPRESS)
 
-    report = parser.add_argument_group("what is told").add_mutually_exclusive_group()
+    told = parser.add_argument_group("what is told")
+    report = told.add_mutually_exclusive_group()
     report.add_argument(
         "--progress",
         choices=("auto", "tty", "plain", "json", "none"),
@@ -194,11 +195,11 @@ def create_parser() -> Parser:
     report.add_argument(
         "--quiet", dest="progress", action="store_const", const="none", help="the same as --progress none"
     )
-    parser.add_argument(
+    told.add_argument(
         "--summary-json",
         metavar="FILE",
         type=_not_empty,
-        help="write result, warnings and any error to FILE as JSON, also on failure",
+        help="write result, warnings and any error to FILE as JSON, also on failure; - is standard output",
     )
     return parser
 
