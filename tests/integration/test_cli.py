@@ -375,6 +375,9 @@ class TestSummary:
         assert done.returncode == 4
         assert b"write the summary" in done.stderr
         assert os.path.exists("out")
+        done = run("create", "d", "-o", "out", "--summary-json", "/dev/full", "--progress", "json")
+        end = json.loads(lines(done.stderr)[-1])
+        assert (end["done"], end["exit_status"], end["error"]["errno"]) == (True, 4, 28)
 
 
 def read_terminal(descriptor: int, process: subprocess.Popen[bytes]) -> str:

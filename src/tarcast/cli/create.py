@@ -60,13 +60,15 @@ def run(arguments: list[str]) -> int:
     finally:
         restore()
     outcome.seconds = time.monotonic() - started
-    show(outcome, display, args.output)
     if args.summary_json is not None:
         try:
             write_summary(args.summary_json, summary(outcome, display))
         except OutputError as error:
-            say(f"tarcast: error: {error}")
-            return outcome.status if outcome.error else error.exit_code
+            if outcome.error is None:
+                outcome.failed(error, None)
+            elif not display.json_lines:
+                say(f"tarcast: error: {error}")
+    show(outcome, display, args.output)
     return outcome.status
 
 
