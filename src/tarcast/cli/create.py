@@ -1,0 +1,262 @@
+"""`tarcast create`: arguments to trees, options and a sink, then one call of the library."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+
+from tarcast.cli.parser import default_epoch, parse_create
+from tarcast.cli.progress import choose
+from tarcast.cli.report import Outcome, check_summary_file, show, summary, write_summary
+from tarcast.cli.stdio import say
+from tarcast.errors import InputError, OptionError, OutputError, TarcastError, os_error
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable, Sequence
+    from types import FrameType
+
+    from tarcast.idmap import IDMap, IDRange
+    from tarcast.write import Result
+
+_SEE = "see 'tarcast create --help'"
+_COMPRESSED = frozenset(
+    f".{name}"
+    for names in ("gz tgz taz z", "zst zstd tzst", "xz txz lzma tlz", "bz2 tbz tbz2", "lz4 br")
+    for name in names.split()
+)
+
+
+class Ended(KeyboardInterrupt):
+    """A signal asks to end: treated as Ctrl-C is, so that the library cleans up."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__("terminated" if number == signal.SIGTERM else "hung up")
+        self.signal_number = number
+
+
+def run(arguments: list[str]) -> int:
+    """Do what `tarcast create ARGUMENTS` says and return the exit status."""
+    started = time.monotonic()
+    args = parse_create(arguments)
+    args.output = output_of(args.output)
+    if args.summary_json is not None:
+        check_summary_file(args.summary_json, args.output)
+
+    display = choose(args.progress, os.environ)
+    outcome = Outcome()
+    restore = _end_by_exception()
+    try:
+        try:
+            outcome.finished(_export(args, display))
+        finally:
+            display.close()
+    except (TarcastError, OSError, KeyboardInterrupt) as error:
+        outcome.failed(error, args.output)
+    finally:
+        restore()
+    outcome.seconds = time.monotonic() - started
+    if args.summary_json is not None:
+        try:
+            write_summary(args.summary_json, summary(outcome, display))
+        except OutputError as error:
+            if outcome.error is None:
+                outcome.failed(error, None)
+            elif not display.json_lines:
+                say(f"tarcast: error: {error}")
+    show(outcome, display, args.output)
+    return outcome.status
+
+
+def _export(args: argparse.Namespace, display: Callable[..., None]) -> Result:
+    from tarcast.tree import Tree
+    from tarcast.write import write_tar
+
+    epoch = default_epoch(os.environ) if args.epoch is None else args.epoch
+    exclude = excludes(args.excludes)
+    idmap = id_map(args.idmaps)
+
+    def tree(path: str) -> Tree:
+        return Tree(
+            path,
+            include=args.include or None,
+            exclude=exclude or None,
+            follow=args.follow or None,
+            idmap=idmap,
+        )
+
+    named = trees_of(args.trees)
+    trees = tree(named) if isinstance(named, str) else {name: tree(path) for name, path in named.items()}
+    return write_tar(
+        trees,
+        args.output,
+        epoch=epoch,
+        digest=tuple(dict.fromkeys(args.digest)),
+        threads=args.threads,
+        progress=display,
+        on_error=args.on_error,
+        fsync=args.fsync,
+    )
+
+
+def output_of(output: str | None) -> str:
+    """Where the archive goes: a path, a URL, or "-" for standard output.
+
+    Raises:
+        OptionError: standard output is a terminal, or the name promises compression.
+        OutputError: standard output is closed.
+    """
+    if output in (None, "-"):
+        if sys.stdout is None:
+            if output is None:
+                raise OptionError("say with -o where the archive goes", hint=_SEE)
+            raise OutputError("standard output is closed")
+        if os.isatty(1):
+            problem = "say with -o where the archive goes" if output is None else "-o - would flood it"
+            raise OptionError(f"standard output is a terminal: {problem}", hint="redirect it, or name a file")
+        return "-"
+    assert output is not None
+    name = output.partition("?")[0] if "://" in output else output
+    suffix = os.path.splitext(name)[1]
+    if suffix.lower() in _COMPRESSED:
+        raise OptionError(
+            f'compression is not available yet, and a file ending in "{suffix}" should be compressed',
+            path=output,
+            hint="write to standard output and pipe through gzip or zstd",
+        )
+    return output
+
+
+def trees_of(arguments: Sequence[str]) -> str | dict[str, str]:
+    """The trees that `[NAME=]DIR...` names: one path for the root of the archive, or name -> path.
+
+    Raises:
+        OptionError: an argument, its name or its directory is empty, or two names are the same.
+    """
+    pairs = [_name_and_path(argument) for argument in arguments]
+    if len(pairs) == 1 and pairs[0][0] is None:
+        return pairs[0][1]
+    trees: dict[str, str] = {}
+    for name, path in pairs:
+        if name is None:
+            name = os.path.basename(os.path.abspath(path))
+            if not name:
+                raise OptionError("this directory has no name of its own", path=path, hint="write NAME=DIR")
+        if name in trees:
+            raise OptionError(f'"{name}" and "{trees[name]}" would both be "{name}"', hint="write NAME=DIR")
+        trees[name] = path
+    return trees
+
+
+def _name_and_path(argument: str) -> tuple[str | None, str]:
+    if "=" not in argument or os.path.isdir(argument):
+        if not argument:
+            raise OptionError("a directory is the empty string", hint="is a shell variable unset?")
+        return None, argument
+    name, _, path = argument.partition("=")
+    if not name or not path:
+        missing = "directory" if name else "name"
+        raise OptionError(f'"{argument}" has no {missing}: expected NAME=DIR', hint=_SEE)
+    return name, path
+
+
+def excludes(options: Sequence[tuple[str, str]]) -> list[str | bytes]:
+    """The patterns of `--exclude` and `--exclude-from` in the order given, since the last match decides.
+
+    Raises:
+        InputError: a file can't be read.
+    """
+    patterns: list[str | bytes] = []
+    for option, value in options:
+        if option == "--exclude":
+            patterns.append(value)
+            continue
+        from tarcast.patterns import read_ignore_file
+
+        try:
+            patterns += read_ignore_file(value)
+        except TarcastError:
+            raise
+        except OSError as error:
+            raise os_error(InputError, error, path=value, step="read the exclude patterns") from None
+    return patterns
+
+
+def id_map(options: Sequence[tuple[str, str]]) -> IDMap | None:
+    """The map that `--idmap`, `--uidmap` and `--gidmap` describe together; None without any.
+
+    A value with a slash is a path, one with a colon triples, anything else a user.
+
+    Raises:
+        IDMapError: a value is malformed, or what it names can't be read.
+    """
+    if not options:
+        return None
+    from tarcast.idmap import IDMap
+
+    uid: list[IDRange] | None = None
+    gid: list[IDRange] | None = None
+    for option, value in options:
+        part = _id_map_of(option, value)
+        if part.uid is not None:
+            uid = [*(uid or ()), *part.uid]
+        if part.gid is not None:
+            gid = [*(gid or ()), *part.gid]
+    return IDMap(uid, gid)
+
+
+def _id_map_of(option: str, value: str) -> IDMap:
+    """The map of one option; the kind that the option does not concern is None."""
+    from tarcast.errors import IDMapError
+    from tarcast.idmap import IDMap
+
+    kinds = ("uid", "gid") if option == "--idmap" else (option[2:5],)
+    try:
+        if "/" in value:
+            if os.path.isdir(value):
+                files = {f"{kind}_map": os.path.join(value, f"{kind}_map") for kind in kinds}
+                return IDMap.from_files(**files)
+            if option != "--idmap":
+                return IDMap.from_files(**{f"{kinds[0]}_map": value})
+            raise IDMapError(
+                "expected a directory that holds uid_map and gid_map",
+                path=value,
+                hint="for single files use --uidmap and --gidmap",
+            )
+        if ":" in value:
+            return IDMap.parse(**dict.fromkeys(kinds, value))
+        subid: dict[str, str | None] = {"subuid": None, "subgid": None}
+        subid.update((f"sub{kind}", f"/etc/sub{kind}") for kind in kinds)
+        return IDMap.from_subid(value, **subid)
+    except IDMapError as error:
+        hints = [error.hint, "" if ":" in value or "/" in value else "a path is written with a slash"]
+        raise IDMapError(
+            f"{error.message} ({option})",
+            path=error.path,
+            step=error.step,
+            errno=error.errno,
+            hint="; ".join(filter(None, hints)),
+        ) from None
+
+
+def _end_by_exception() -> Callable[[], None]:
+    """Let SIGTERM and SIGHUP raise Ended while they would kill; returns what undoes that."""
+    taken = [n for n in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(n) is signal.SIG_DFL]
+    if threading.current_thread() is not threading.main_thread():  # signals are for the main thread
+        taken = []
+
+    def end(number: int, frame: FrameType | None) -> None:
+        raise Ended(number)
+
+    for number in taken:
+        signal.signal(number, end)
+
+    def restore() -> None:
+        for number in taken:
+            signal.signal(number, signal.SIG_DFL)
+
+    return restore

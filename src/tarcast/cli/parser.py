@@ -1,0 +1,252 @@
+"""What `tarcast create` accepts: the options, their values, the help text."""
+
+from __future__ import annotations
+
+import argparse
+import os
+
+from tarcast.cli.stdio import put
+from tarcast.errors import OptionError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
+
+LARGEST_EPOCH = (1 << 63) - 1  # seconds are a signed 64-bit number in the core
+
+_DESCRIPTION = """\
+Write directory trees as one tar stream, byte-identical to the one of BuildKit.
+
+One plain DIR is the root of the archive. With NAME=DIR, or more than one
+argument, the trees stand side by side, each in a directory of its name ("/"
+becomes "_"); a plain DIR is named after its last component. An argument that
+is itself a directory is never cut at its "="."""
+
+_EXAMPLES = """\
+examples:
+  tarcast create build/ -o build.tar
+      the tree build/ as build.tar; the file appears when it is complete
+  tarcast create --exclude-from .dockerignore . | gzip > context.tar.gz
+      without -o into the pipe, leaving out what .dockerignore says
+  tarcast create --epoch 0 --digest sha256 rootfs/ -o rootfs.tar
+      the same bytes at any time, and their SHA-256
+  tarcast create --include 'usr/**' --exclude '**/*.pyc' rootfs/ -o usr.tar
+      a part of a tree
+  tarcast create linux/amd64=out/amd64 linux/arm64=out/arm64 -o all.tar
+      two trees, as linux_amd64/ and linux_arm64/
+  tarcast create --idmap 0:100000:65536 /var/lib/machine -o machine.tar
+      owners as the container sees them; host id 100000 becomes 0
+
+id maps (MAP):
+  0:100000:65536[,...]   CONTAINER:HOST:SIZE; the first range that holds an id wins
+  /proc/PID              both maps of a process, or a file such as /proc/PID/uid_map
+  alice                  a user's lines in /etc/subuid and /etc/subgid, from 0 on
+  Entries of owners without a counterpart are left out, but not what is below them.
+
+progress:
+  tty draws one line on a terminal, plain writes a line every 2 seconds, json
+  writes JSON lines to standard error: {"event": "progress", "done": false,
+  "entries", "bytes_written", "seconds", "path"}, {"event": "warning", ...} and
+  last {"event": "end", "done": true, "exit_status", ...}. auto is tty on a
+  terminal and none elsewhere.
+
+environment:
+  SOURCE_DATE_EPOCH      the value of --epoch when that is not given
+  NO_COLOR, TERM=dumb    honoured; with TERM=dumb, auto is plain
+
+exit status:
+  0 done   1 finished, some entries skipped   2 wrong usage   3 reading failed
+  4 writing failed   130 interrupted"""
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser that raises OptionError and takes no abbreviated option."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(
+            allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter, **options
+        )
+
+    def error(self, message: str) -> NoReturn:
+        raise OptionError(message, hint=f"see '{self.prog} --help'")
+
+    def print_help(self, file: Any = None) -> None:
+        put(self.format_help())  # argparse's own passes over a full disk
+
+
+class _Ordered(argparse.Action):
+    """Several options fill one list of (option, value), in the order of the command line."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
+        setattr(namespace, self.dest, [*getattr(namespace, self.dest), (option_string, values)])
+
+
+class _Planned(argparse.Action):
+    """An option that is planned: it is answered, not ignored."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
+        hint = "; pipe through gzip or zstd instead" if option_string == "--compress" else ""
+        parser.error(f"{option_string} is not available yet{hint}")
+
+
+def parse_create(arguments: list[str]) -> argparse.Namespace:
+    """The options and trees of `tarcast create`; they may mix, and `--` ends the options.
+
+    Raises:
+        OptionError: an option is unknown or its value wrong, or no tree is named.
+    """
+    parser = create_parser()
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    # Cut here: parse_intermixed_args takes a dashed argument behind "--" for an option.
+    args = parser.parse_intermixed_args(arguments[:end])
+    args.trees = [*(args.trees or ()), *arguments[end + 1 :]]
+    if not args.trees:
+        parser.error("a directory is missing: expected [NAME=]DIR")
+    return args
+
+
+def create_parser() -> Parser:
+    """The parser behind `parse_create`; also good for its help text."""
+    parser = Parser(
+        prog="tarcast create",
+        usage="tarcast create [OPTION]... [NAME=]DIR... [-o OUT|-|URL]",
+        description=_DESCRIPTION,
+        epilog=_EXAMPLES,
+    )
+    parser.add_argument("trees", nargs="*", metavar="[NAME=]DIR", help="a directory tree")
+    parser.add_argument(
+        "-o",
+        "--output",
+        metavar="OUT",
+        type=_not_empty,
+        help="a file, - for standard output (never a terminal), or a URL of fsspec; "
+        "default: standard output if it is not a terminal",
+    )
+
+    choice = parser.add_argument_group("what goes in (for every tree)")
+    choice.add_argument(
+        "--include", metavar="PATTERN", action="append", default=[], help="only what matches (repeatable)"
+    )
+    choice.add_argument(
+        "--exclude",
+        metavar="PATTERN",
+        dest="excludes",
+        action=_Ordered,
+        default=[],
+        help="leave out what matches; !PATTERN takes it back, the last match decides (repeatable)",
+    )
+    choice.add_argument(
+        "--exclude-from",
+        metavar="FILE",
+        dest="excludes",
+        action=_Ordered,
+        type=_not_empty,
+        help="exclude patterns from a file written like .dockerignore (repeatable)",
+    )
+    choice.add_argument(
+        "--follow",
+        metavar="PATTERN",
+        action="append",
+        default=[],
+        help="include a path and what the symbolic links on it lead to (repeatable)",
+    )
+
+    how = parser.add_argument_group("how it is written")
+    for option, text in (
+        ("--idmap", "map owners by MAP, see below (repeatable, ranges add up)"),
+        ("--uidmap", "user ids alone"),
+        ("--gidmap", "group ids alone"),
+    ):
+        how.add_argument(
+            option, metavar="MAP", dest="idmaps", action=_Ordered, type=_not_empty, default=[], help=text
+        )
+    how.add_argument(
+        "--epoch", metavar="SECONDS", type=epoch_seconds, help="every modification time, since 1970"
+    )
+    how.add_argument(
+        "--digest",
+        metavar="NAME",
+        action="append",
+        default=[],
+        type=_digest,
+        help="hash the archive: sha256 or another name that Python's hashlib knows (repeatable)",
+    )
+    how.add_argument(
+        "--threads", metavar="N", type=_threads, help="worker threads; default: chosen as it runs"
+    )
+    how.add_argument(
+        "--on-error",
+        choices=("fail", "skip"),
+        default="fail",
+        help="what an entry that can't be read does: fail (default; no output appears) or be skipped",
+    )
+    how.add_argument("--fsync", action="store_true", help="wait until the output is on the disk")
+    for option in ("--compress", "--index", "--align", "--sparse"):
+        how.add_argument(option, nargs="?", action=_Planned, help=argparse.SUPPRESS)
+
+    told = parser.add_argument_group("what is told")
+    report = told.add_mutually_exclusive_group()
+    report.add_argument(
+        "--progress",
+        choices=("auto", "tty", "plain", "json", "none"),
+        default="auto",
+        help="on standard error, see below; none also drops the final line",
+    )
+    report.add_argument(
+        "--quiet", dest="progress", action="store_const", const="none", help="the same as --progress none"
+    )
+    told.add_argument(
+        "--summary-json",
+        metavar="FILE",
+        type=_not_empty,
+        help="write result, warnings and any error to FILE as JSON, also on failure; - is standard output",
+    )
+    return parser
+
+
+def epoch_seconds(text: str) -> int:
+    """Seconds since 1970 as digits alone; anything else is an ArgumentTypeError."""
+    if not (text.isascii() and text.isdigit()) or len(text) > 20 or int(text) > LARGEST_EPOCH:
+        raise argparse.ArgumentTypeError(
+            f'"{text}" is no time: expected whole seconds since 1970, 0 to {LARGEST_EPOCH}'
+        )
+    return int(text)
+
+
+def default_epoch(environment: os._Environ[str] | dict[str, str]) -> int | None:
+    """SOURCE_DATE_EPOCH (https://reproducible-builds.org/specs/source-date-epoch/); unset or empty is None.
+
+    Raises:
+        OptionError: the value is malformed, which the specification asks not to pass over.
+    """
+    text = environment.get("SOURCE_DATE_EPOCH", "")
+    try:
+        return epoch_seconds(text) if text else None
+    except argparse.ArgumentTypeError as error:
+        raise OptionError(f"environment variable SOURCE_DATE_EPOCH: {error}", hint="unset it") from None
+
+
+def _not_empty(text: str) -> str:
+    if not text:
+        raise argparse.ArgumentTypeError("the value is empty")
+    return text
+
+
+def _threads(text: str) -> int:
+    if not (text.isascii() and text.isdigit()) or not 1 <= int(text[:10]) <= 1024:
+        raise argparse.ArgumentTypeError(f'"{text}" is no number from 1 to 1024')
+    return int(text)
+
+
+def _digest(name: str) -> str:
+    import hashlib
+
+    try:
+        size = hashlib.new(name, usedforsecurity=False).digest_size
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f'"{name}" is no hash that this Python knows; try sha256, sha512 or blake2b'
+        ) from None
+    if not size:
+        raise argparse.ArgumentTypeError(f'"{name}" has no fixed length; try sha256, sha512 or blake2b')
+    return name

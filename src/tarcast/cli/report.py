@@ -1,0 +1,225 @@
+"""What is told at the end of an export: warnings, the final line, the error, the JSON summary."""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+
+from tarcast.cli.progress import Display, amounts, json_text, say_json
+from tarcast.cli.stdio import say
+from tarcast.errors import InputError, OptionError, OutputError, TarcastError, os_error, printable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from tarcast.write import Result
+
+WARNINGS_SHOWN = 20
+_OUTPUT_ERRORS = frozenset({"ENOSPC", "EDQUOT", "EFBIG", "EPIPE", "EROFS"})
+
+
+class Outcome:
+    """How an export ended.
+
+    Attributes:
+        status: the exit status, see `tarcast.cli.main`.
+        result: what the library returned, or None if it raised.
+        error: what it raised, or None.
+        seconds: the whole time.
+    """
+
+    __slots__ = ("error", "result", "seconds", "status")
+
+    def __init__(self) -> None:
+        self.status = 0
+        self.result: Result | None = None
+        self.error: BaseException | None = None
+        self.seconds = 0.0
+
+    def finished(self, result: Result) -> None:
+        """The archive is complete."""
+        self.result = result
+        self.status = 1 if result.skipped else 0
+
+    def failed(self, error: BaseException, output: str | None) -> None:
+        """The export ended with `error`; `output` is what it wrote to, to tell whose fault an OSError is."""
+        if isinstance(error, OSError) and not isinstance(error, TarcastError):
+            error = _whose(error, output)
+        self.error = error
+        if isinstance(error, TarcastError):
+            self.status = error.exit_code
+        else:  # KeyboardInterrupt, or a signal that ends like one
+            self.status = 128 + getattr(error, "signal_number", 2)
+
+
+def _whose(error: OSError, output: str | None) -> InputError | OutputError:
+    import errno
+
+    mine = error.filename is not None and os.fsdecode(error.filename) == output
+    name = errno.errorcode.get(error.errno or 0, "")
+    kind = OutputError if mine or name in _OUTPUT_ERRORS else InputError
+    path = error.filename if isinstance(error.filename, str | bytes) else None
+    return os_error(kind, error, path=path, step="")
+
+
+def show(outcome: Outcome, display: Display, output: str | None) -> None:
+    """Tell people, or programs with --progress json, how it ended; on standard error."""
+    result = outcome.result
+    if result is not None:
+        for warning in result.warnings[:WARNINGS_SHOWN]:
+            if display.json_lines:
+                say_json("warning", _warning(warning))
+            else:
+                say(f"tarcast: warning: {warning}")
+        more = len(result.warnings) - WARNINGS_SHOWN
+        if more > 0 and not display.json_lines:
+            say(f"tarcast: warning: and {more:,} more")
+    if display.json_lines:
+        values = summary(outcome, display)
+        values["warning_count"] = 0 if result is None else len(result.warnings)
+        del values["warnings"]
+        say_json("end", {"done": True, "path": None, **values})
+    elif outcome.error is not None:
+        say(_error_line(outcome.error))
+    elif result is not None and display.final_line:
+        say(_final_line(result, output))
+
+
+def _error_line(error: BaseException) -> str:
+    if isinstance(error, TarcastError):
+        return f"tarcast: error: {error}"
+    return f"tarcast: {error_message(error)}"
+
+
+def error_message(error: BaseException) -> str:
+    """What the error says; an interrupt says just that."""
+    return error.message if isinstance(error, TarcastError) else str(error) or "interrupted"
+
+
+def _final_line(result: Result, output: str | None) -> str:
+    name = "standard output" if output == "-" else printable(output or "")
+    parts = [f"tarcast: {name}: {amounts(result.entries, result.bytes_written, result.seconds)}"]
+    if result.skipped:
+        parts.append(f"{result.skipped:,} skipped")
+    if result.dropped:
+        parts.append(f"{result.dropped:,} left out by the id map")
+    parts += [f"{kind} {digest}" for kind, digest in result.digests.items()]
+    return ", ".join(parts)
+
+
+def summary(outcome: Outcome, display: Display) -> dict[str, object]:
+    """The JSON summary.
+
+    Keys: version, exit_status, entries, bytes_written, seconds, skipped, dropped, digests (name: hex),
+    warnings (path, step, message, errno each) and error: null, or type, path, step, message, errno.
+    After a failure, entries and bytes_written are those of the last progress report.
+    """
+    from tarcast._version import __version__
+
+    result, last = outcome.result, display.last
+    counted = result or last
+    return {
+        "version": __version__,
+        "exit_status": outcome.status,
+        "entries": counted.entries if counted else 0,
+        "bytes_written": counted.bytes_written if counted else 0,
+        "seconds": round(result.seconds if result else outcome.seconds, 6),
+        "skipped": result.skipped if result else 0,
+        "dropped": result.dropped if result else 0,
+        "digests": dict(result.digests) if result else {},
+        "warnings": [_warning(warning) for warning in result.warnings] if result else [],
+        "error": None if outcome.error is None else _error(outcome.error),
+    }
+
+
+def _warning(warning: Any) -> dict[str, object]:
+    return {
+        "path": json_text(warning.path),
+        "step": warning.step,
+        "message": json_text(warning.message),
+        "errno": warning.errno,
+    }
+
+
+def _error(error: BaseException) -> dict[str, object]:
+    own = error if isinstance(error, TarcastError) else None
+    return {
+        "type": type(error).__name__,
+        "path": json_text(own.path) if own else None,
+        "step": own.step if own else "",
+        "message": json_text(error_message(error)),
+        "errno": own.errno if own else None,
+    }
+
+
+def check_summary_file(path: str, output: str) -> None:
+    """Find out before the work whether the summary can go to `path` beside an archive at `output`.
+
+    Raises:
+        OptionError: both are the same, or `path` is a directory or in none.
+        OutputError: `path` is "-" and standard output is closed.
+    """
+    if output == "-" and (path == "-" or _is_stdout(path)):
+        raise OptionError("the archive goes to standard output, the summary can't: name a file")
+    if path == "-":
+        if sys.stdout is None:
+            raise OutputError("standard output is closed, the summary can't go there")
+        return
+    if "://" not in output and os.path.realpath(path) == os.path.realpath(output):
+        raise OptionError("archive and summary are the same file", path=path)
+    if os.path.isdir(path):
+        raise OptionError("the summary needs a file, this is a directory", path=path)
+    parent = os.path.dirname(os.path.realpath(path))
+    if not os.path.isdir(parent):
+        raise OptionError("there is no such directory for the summary", path=parent)
+
+
+def _is_stdout(path: str) -> bool:
+    try:
+        return os.path.samestat(os.stat(path), os.fstat(1))
+    except OSError:
+        return False
+
+
+def write_summary(path: str, values: dict[str, object]) -> None:
+    """Write `values` to `path` as JSON: at once under that name, or into it if it is a pipe or device.
+
+    Args:
+        path: a file name, or "-" for standard output.
+        values: what `summary` returned.
+
+    Raises:
+        OutputError: the file can't be written; nothing is left behind.
+    """
+    import json
+
+    text = json.dumps(values, indent=2) + "\n"
+    try:
+        if path == "-":
+            _write(os.dup(1), text)
+        elif os.path.exists(path) and not stat.S_ISREG(os.stat(path).st_mode):
+            _write(os.open(path, os.O_WRONLY), text)
+        else:
+            _replace(os.path.realpath(path), text)
+    except OSError as error:
+        raise os_error(OutputError, error, path=path, step="write the summary") from None
+
+
+def _replace(path: str, text: str) -> None:
+    folder, name = os.path.split(path)
+    # Cut, because the file system limits a name's length (255 bytes on Linux).
+    temporary = os.path.join(folder, f".{name[:40]}.{os.getpid()}.tmp")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+    try:
+        _write(descriptor, text)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def _write(descriptor: int, text: str) -> None:
+    with open(descriptor, "w", encoding="ascii") as file:
+        file.write(text)

@@ -1,0 +1,60 @@
+"""Standard output and standard error that may be closed, full or a pipe nobody reads."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from tarcast.errors import OutputError, os_error, printable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import TextIO
+
+
+def say(text: str) -> None:
+    """One line on standard error, control characters escaped; nobody listening is no error."""
+    if sys.stderr is None:  # closed; print() would take standard output instead
+        return
+    try:
+        sys.stderr.write(printable(text) + "\n")
+        sys.stderr.flush()
+    except (OSError, ValueError):
+        silence(sys.stderr)
+
+
+def occupy_standard_descriptors() -> None:
+    """Open /dev/null where 0, 1 or 2 is closed, so that no file opened later lands there by chance."""
+    for descriptor in (0, 1, 2):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free: this one
+
+
+def put(text: str) -> None:
+    """Write `text` to standard output now; a closed one, or a reader that went away, is no error.
+
+    Raises:
+        OutputError: it can't be written, for example to a full disk.
+    """
+    if sys.stdout is None:
+        return
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except OSError as error:
+        silence(sys.stdout)
+        if not isinstance(error, BrokenPipeError):
+            raise os_error(OutputError, error, path=None, step="standard output") from None
+
+
+def silence(stream: TextIO) -> None:
+    """Lead what a broken stream still buffers into /dev/null, so that the exit does not stumble over it."""
+    try:
+        target = stream.fileno()
+        null = os.open(os.devnull, os.O_WRONLY)
+    except (OSError, ValueError):  # no file behind it
+        return
+    os.dup2(null, target)
+    os.close(null)

@@ -1,0 +1,322 @@
+"""How `tarcast create` reads its arguments: trees, output, filters, id maps, epoch, digests."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from tarcast.cli.create import excludes, id_map, output_of, trees_of
+from tarcast.cli.parser import LARGEST_EPOCH, create_parser, default_epoch, parse_create
+from tarcast.cli.progress import amounts, human, json_text
+from tarcast.cli.report import check_summary_file, write_summary
+from tarcast.errors import IDMapError, InputError, OptionError, OutputError
+from tarcast.idmap import IDMap
+
+
+def parse(*arguments: str):
+    return parse_create(list(arguments))
+
+
+def refuse(*arguments: str) -> str:
+    with pytest.raises(OptionError) as caught:
+        parse(*arguments)
+    assert caught.value.exit_code == 2
+    return str(caught.value)
+
+
+class TestTrees:
+    @pytest.fixture(autouse=True)
+    def folder(self, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        for name in ("one", "two", "a=b", "deep/one"):
+            os.makedirs(name)
+
+    def test_one_plain_directory_is_the_root(self):
+        assert trees_of(["one"]) == "one"
+        assert trees_of(["missing"]) == "missing"
+
+    def test_a_name_makes_a_directory_of_it(self):
+        assert trees_of(["x=one"]) == {"x": "one"}
+        assert trees_of(["l/amd64=one", "l/arm64=two"]) == {"l/amd64": "one", "l/arm64": "two"}
+
+    def test_several_plain_directories_have_their_base_names(self, tmp_path):
+        assert trees_of(["one/", "./deep/../two"]) == {"one": "one/", "two": "./deep/../two"}
+        assert trees_of([".", "one"]) == {tmp_path.name: ".", "one": "one"}
+
+    def test_it_cuts_at_the_first_equals_sign(self):
+        assert trees_of(["x=y=z"]) == {"x": "y=z"}
+
+    def test_an_existing_directory_is_never_cut(self):
+        assert trees_of(["a=b"]) == "a=b"
+        assert trees_of(["a=b", "one"]) == {"a=b": "a=b", "one": "one"}
+        assert trees_of(["x=a=b"]) == {"x": "a=b"}
+
+    @pytest.mark.parametrize(
+        ("arguments", "says"),
+        [
+            ([""], "empty string"),
+            (["=one"], "no name"),
+            (["x="], "no directory"),
+            (["one", "deep/one"], 'both be "one"'),
+            (["x=one", "x=two"], 'both be "x"'),
+            (["/", "one"], "no name of its own"),
+        ],
+    )
+    def test_refuses(self, arguments, says):
+        with pytest.raises(OptionError, match=says):
+            trees_of(arguments)
+
+
+class TestOptions:
+    def test_options_and_directories_mix(self):
+        args = parse("a", "--epoch", "5", "b", "-o", "out", "c")
+        assert (args.trees, args.epoch, args.output) == (["a", "b", "c"], 5, "out")
+
+    def test_two_dashes_end_the_options(self):
+        assert parse("-o", "out", "--", "-a", "--epoch").trees == ["-a", "--epoch"]
+        assert parse("a", "--", "b").trees == ["a", "b"]
+
+    def test_a_lone_dash_is_a_value(self):
+        assert parse("a", "-o", "-").output == "-"
+
+    def test_defaults(self):
+        args = vars(parse("a"))
+        assert args == {
+            "trees": ["a"],
+            "output": None,
+            "include": [],
+            "excludes": [],
+            "follow": [],
+            "idmaps": [],
+            "epoch": None,
+            "digest": [],
+            "threads": None,
+            "on_error": "fail",
+            "fsync": False,
+            "compress": None,
+            "index": None,
+            "align": None,
+            "sparse": None,
+            "progress": "auto",
+            "summary_json": None,
+        }
+
+    def test_a_second_parser_starts_from_the_defaults(self):
+        parse("a", "--exclude", "x", "--idmap", "0:0:1", "--include", "y")
+        assert parse("a").excludes == parse("a").idmaps == parse("a").include == []
+
+    @pytest.mark.parametrize(
+        "arguments", [["--incl", "x"], ["--progres", "none"], ["--out", "x"], ["--unknown"], ["-z"]]
+    )
+    def test_nothing_is_abbreviated(self, arguments):
+        assert arguments[0] in refuse("a", *arguments)
+
+    @pytest.mark.parametrize("option", ["--compress", "--index", "--align", "--sparse"])
+    @pytest.mark.parametrize("form", ["{}", "{} gzip", "{}=gzip"])
+    def test_planned_options_are_answered(self, option, form):
+        assert f"{option} is not available yet" in refuse("a", *form.format(option).split())
+
+    def test_quiet_is_progress_none(self):
+        assert parse("a", "--quiet").progress == "none"
+        refuse("a", "--quiet", "--progress", "plain")
+
+    @pytest.mark.parametrize(
+        ("option", "value"),
+        [
+            ("--epoch", ""),
+            ("--epoch", "1.5"),
+            ("--epoch", "1_0"),
+            ("--epoch", " 1"),
+            ("--epoch", "٣"),
+            ("--epoch", "-1"),
+            ("--epoch", str(LARGEST_EPOCH + 1)),
+            ("--epoch", "9" * 5000),
+            ("--threads", "0"),
+            ("--threads", "x"),
+            ("--threads", "9" * 5000),
+            ("--digest", "crc32"),
+            ("--digest", "shake_128"),
+            ("--digest", ""),
+            ("--on-error", "ignore"),
+            ("--progress", "bar"),
+            ("--output", ""),
+            ("--summary-json", ""),
+            ("--idmap", ""),
+            ("--exclude-from", ""),
+        ],
+    )
+    def test_refuses_values(self, option, value):
+        assert option in refuse("a", f"{option}={value}")
+
+    def test_a_directory_is_needed(self):
+        assert "DIR" in refuse("-o", "x")
+
+    def test_help_is_text_with_examples(self):
+        text = create_parser().format_help()
+        assert text.count("  tarcast create ") >= 5
+        assert max(map(len, text.splitlines())) <= 88
+
+
+class TestEpoch:
+    @pytest.mark.parametrize(("value", "expected"), [("0", 0), ("1700000000", 1700000000), ("", None)])
+    def test_from_the_environment(self, value, expected):
+        assert default_epoch({"SOURCE_DATE_EPOCH": value}) == expected
+        assert default_epoch({}) is None
+
+    @pytest.mark.parametrize("value", ["x", "-1", "1.0", " 1"])
+    def test_a_malformed_one_names_the_variable(self, value):
+        with pytest.raises(OptionError, match="SOURCE_DATE_EPOCH"):
+            default_epoch({"SOURCE_DATE_EPOCH": value})
+
+
+class TestOutput:
+    @pytest.mark.parametrize("name", ["out.tar", "dir.gz/out", "s3://bucket/x.tar", ".gz", "x.tar?.gz/y"])
+    def test_names_are_taken(self, name):
+        assert output_of(name) == name
+
+    @pytest.mark.parametrize(
+        "name", ["a.tar.gz", "a.tgz", "a.TAR.GZ", "a.zst", "a.tar.xz", "a.bz2", "s3://b/a.tar.gz?version=1"]
+    )
+    def test_a_name_that_promises_compression_is_refused(self, name):
+        with pytest.raises(OptionError, match="compression is not available yet"):
+            output_of(name)
+
+
+class TestExcludes:
+    def test_patterns_and_files_keep_their_order(self, tmp_path):
+        pytest.importorskip("tarcast.patterns")
+        (tmp_path / "ignore").write_text("b\n!c\n")
+        options = parse("d", "--exclude", "a", "--exclude-from", str(tmp_path / "ignore"), "--exclude", "e")
+        assert [os.fsencode(p) for p in excludes(options.excludes)] == [b"a", b"b", b"!c", b"e"]
+
+    def test_a_missing_file_is_an_input_error_with_its_name(self, tmp_path):
+        pytest.importorskip("tarcast.patterns")
+        with pytest.raises(InputError, match="none"):
+            excludes([("--exclude-from", str(tmp_path / "none"))])
+
+
+class TestIdMaps:
+    def read(self, *arguments: str) -> IDMap | None:
+        return id_map(parse("d", *arguments).idmaps)
+
+    def test_none_without_options(self):
+        assert self.read() is None
+
+    def test_triples(self):
+        assert self.read("--idmap", "0:100:10,10:5:1") == IDMap.parse("0:100:10,10:5:1")
+        assert self.read("--uidmap", "0:1:2") == IDMap(uid=[(0, 1, 2)])
+        assert self.read("--gidmap", "0:1:2") == IDMap(gid=[(0, 1, 2)])
+
+    def test_options_add_up_in_their_order(self):
+        ids = self.read("--uidmap", "0:1:1", "--idmap", "1:2:1", "--uidmap", "2:3:1")
+        assert ids == IDMap([(0, 1, 1), (1, 2, 1), (2, 3, 1)], [(1, 2, 1)])
+
+    def test_the_files_of_a_process(self, tmp_path):
+        (tmp_path / "uid_map").write_text("0 1000 1\n")
+        (tmp_path / "gid_map").write_text("0 2000 1\n")
+        both = IDMap([(0, 1000, 1)], [(0, 2000, 1)])
+        assert self.read("--idmap", str(tmp_path)) == both
+        assert self.read("--uidmap", str(tmp_path)) == IDMap(uid=both.uid)
+        assert self.read("--gidmap", str(tmp_path / "gid_map")) == IDMap(gid=both.gid)
+        assert self.read("--idmap", "/proc/self") == IDMap.from_proc()
+
+    def test_an_empty_file_maps_nothing(self, tmp_path):
+        (tmp_path / "m").write_text("")
+        assert self.read("--uidmap", str(tmp_path / "m")) == IDMap(uid=())
+
+    @pytest.mark.parametrize(
+        ("option", "value", "says"),
+        [
+            ("--idmap", "0:1", "CONTAINER:HOST:SIZE"),
+            ("--uidmap", "0:0:0", "1 or more"),
+            ("--idmap", "no-such-user", "no-such-user"),
+            ("--gidmap", "/no/such/file", "/no/such/file"),
+            ("--idmap", "/proc/self/uid_map", "directory that holds"),
+        ],
+    )
+    def test_errors_name_option_and_value(self, option, value, says):
+        with pytest.raises(IDMapError, match=says) as caught:
+            self.read(option, value)
+        assert option in str(caught.value)
+
+
+class TestSummaryFile:
+    def test_is_replaced_at_once_and_nothing_else_stays(self, tmp_path):
+        target = tmp_path / "summary.json"
+        target.write_text("old")
+        write_summary(str(target), {"a": 1})
+        assert target.read_text() == '{\n  "a": 1\n}\n'
+        assert os.listdir(tmp_path) == ["summary.json"]
+
+    def test_follows_a_link(self, tmp_path):
+        (tmp_path / "link").symlink_to("real")
+        write_summary(str(tmp_path / "link"), {})
+        assert (tmp_path / "link").is_symlink()
+        assert (tmp_path / "real").read_text() == "{}\n"
+
+    def test_takes_the_longest_name(self, tmp_path):
+        write_summary(str(tmp_path / ("x" * 255)), {})
+        assert os.listdir(tmp_path) == ["x" * 255]
+
+    def test_a_failure_leaves_the_old_file(self, tmp_path, monkeypatch):
+        target = tmp_path / "summary.json"
+        target.write_text("old")
+
+        def fail(*_: object) -> None:
+            raise OSError(28, "full")
+
+        monkeypatch.setattr(os, "replace", fail)
+        with pytest.raises(OutputError, match="ENOSPC"):
+            write_summary(str(target), {})
+        assert target.read_text() == "old"
+        assert os.listdir(tmp_path) == ["summary.json"]
+
+    def test_a_device_is_written_not_replaced(self):
+        write_summary("/dev/null", {})
+        with pytest.raises(OutputError, match="ENOSPC"):
+            write_summary("/dev/full", {})
+
+    @pytest.mark.parametrize(
+        ("path", "output", "says"),
+        [
+            ("-", "-", "standard output"),
+            ("out", "out", "same file"),
+            ("./out", "out", "same file"),
+            (".", "out", "directory"),
+            ("missing/s.json", "out", "no such directory"),
+        ],
+    )
+    def test_refused_before_the_work(self, tmp_path, monkeypatch, path, output, says):
+        monkeypatch.chdir(tmp_path)
+        with pytest.raises(OptionError, match=says):
+            check_summary_file(path, output)
+
+
+class TestNumbers:
+    @pytest.mark.parametrize(
+        ("size", "text"),
+        [
+            (0, "0 B"),
+            (999, "999 B"),
+            (1000, "1.00 kB"),
+            (9994, "9.99 kB"),
+            (9996, "10.0 kB"),
+            (99960, "100 kB"),
+            (999499, "999 kB"),
+            (999500, "1.00 MB"),
+            (123456789, "123 MB"),
+            (5 * 10**18, "5000 PB"),
+        ],
+    )
+    def test_human(self, size, text):
+        assert human(size) == text
+
+    def test_amounts(self):
+        assert amounts(1, 1000, 0.0) == "1 entry, 1.00 kB in 0.00 s"
+        assert amounts(12345, 10**9, 0.5) == "12,345 entries, 1.00 GB in 0.50 s (2.00 GB/s)"
+
+    def test_json_text(self):
+        assert json_text(None) is None
+        assert json_text("a\nö") == "a\nö"
+        assert json_text("a\udcff") == "a\\xff"
