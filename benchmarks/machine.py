@@ -1,0 +1,65 @@
+"""What the numbers were measured on. Nothing that names the machine or its user."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import platform
+import subprocess
+from pathlib import Path
+
+from benchmarks.measure import ROOT
+
+# Earlier results are no change to what is measured.
+STATUS = ("status", "--porcelain", "--untracked-files=no", "--", ".", ":!benchmarks/results")
+
+
+def cpu_model(cpuinfo: str) -> str:
+    for line in cpuinfo.splitlines():
+        key, _, value = line.partition(":")
+        if key.strip() in ("model name", "Model", "Hardware"):
+            return value.strip()
+    return platform.machine() or "unknown"
+
+
+def file_system(path: Path, mountinfo: str) -> str:
+    """The type of the file system that holds an absolute path: the longest mount point above it."""
+    best, kind = -1, "unknown"
+    for line in mountinfo.splitlines():
+        fields, _, rest = line.partition(" - ")
+        point = fields.split(" ")[4].encode().decode("unicode_escape")
+        if (path == Path(point) or Path(point) in path.parents) and len(point) >= best:
+            best, kind = len(point), rest.split(" ")[0]
+    return kind
+
+
+def _git(*words: str) -> str:
+    try:
+        done = subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=False)
+    except OSError:
+        return ""
+    return done.stdout.strip() if not done.returncode else ""
+
+
+def commit() -> str:
+    """The short commit, with `-dirty` when the work tree differs from it."""
+    name = _git("rev-parse", "--short=10", "HEAD") or "no-commit"
+    return f"{name}-dirty" if _git(*STATUS) else name
+
+
+def facts(where: Path) -> dict[str, str]:
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    cores = f"{len(os.sched_getaffinity(0))} of {os.cpu_count()} usable"
+    return {
+        "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "commit": commit(),
+        "cpu": cpu_model(Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")),
+        "cores": cores,
+        "memory": f"{memory / 2**30:.1f} GiB",
+        "kernel": platform.release(),
+        "python": f"{platform.python_implementation()} {platform.python_version()}",
+        "file system": file_system(
+            where.resolve(), Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="replace")
+        ),
+        "load at start": f"{os.getloadavg()[0]:.2f}",
+    }
