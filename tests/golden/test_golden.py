@@ -1,4 +1,4 @@
-"""The original's kept archives, byte for byte, and the few cases that tarcast decides differently on purpose."""
+"""The original's kept archives, byte for byte, and the cases that tarcast decides differently on purpose."""
 
 from __future__ import annotations
 

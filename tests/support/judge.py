@@ -45,11 +45,11 @@ def explain_difference(got: bytes, want: bytes) -> str:
     block, offset = divmod(at, BLOCK)
     part, path = _owner(want, block)
     field = ""
-    if part in ("header", "pax header"):
+    if part in ("header of", "pax header of"):
         field = next(name for start, name in reversed(_FIELDS.items()) if start <= offset)
         field = f", field {field}"
     lines = [
-        f"first difference in block {block}, offset {offset}{field}: {part} of {path!r}",
+        f"first difference in block {block}, offset {offset}{field}: {part} {path!r}",
         f"  {len(got)} bytes instead of {len(want)}",
     ]
     rows = range(block * BLOCK, (block + 1) * BLOCK, 16)
@@ -82,7 +82,7 @@ def _printable(raw: bytes) -> str:
 
 
 def archive_parts(archive: bytes) -> Iterator[tuple[int, str, bytes]]:
-    """(first block, "pax header" | "pax records" | "header" | "data", path) of every part, in order.
+    """(first block, "pax header of" | "pax records of" | "header of" | "data of", path), in order.
 
     Reads only what tarcast writes (ustar and pax `x` entries), so that a wrong archive cannot confuse it
     into agreement with itself: it is used to name places, never to compare.
@@ -98,26 +98,28 @@ def archive_parts(archive: bytes) -> Iterator[tuple[int, str, bytes]]:
         if header[156:157] == b"x":
             start = (block + 1) * BLOCK
             long = dict(_records(archive[start : start + size]))
-            path = long.get(b"path", _string(header[0:100]))
-            yield block, "pax header", path
-            yield block + 1, "pax records", path
+            after = start + blocks * BLOCK
+            main = archive[after : after + BLOCK]
+            path = long.get(b"path", _string(main[0:100]))
+            yield block, "pax header of", path
+            yield block + 1, "pax records of", path
         else:
             prefix = _string(header[345:500])
             path = long.get(b"path", (prefix + b"/" if prefix else b"") + _string(header[0:100]))
             long = {}
-            yield block, "header", path
+            yield block, "header of", path
             if blocks:
-                yield block + 1, "data", path
+                yield block + 1, "data of", path
         block += 1 + blocks
 
 
 def archive_names(archive: bytes) -> list[bytes]:
     """The paths in an archive of ours, in order."""
-    return [path for _, part, path in archive_parts(archive) if part == "header"]
+    return [path for _, part, path in archive_parts(archive) if part == "header of"]
 
 
 def _owner(archive: bytes, block: int) -> tuple[str, bytes]:
-    owner = ("nothing", b"")
+    owner = ("start of archive", b"")
     try:
         for start, part, path in archive_parts(archive):
             if start > block:
@@ -219,7 +221,7 @@ def assert_same_tree(
     want: dict[bytes, Entry],
     allowed: Callable[[bytes, Entry], Entry] = lambda path, entry: entry,
 ) -> None:
-    """Fail with a list of all differing fields; `allowed` turns what is wanted into what a tool can restore."""
+    """Fail with all differing fields; `allowed` turns what is wanted into what a tool can restore."""
     problems = [f"missing: {path!r}" for path in want.keys() - got.keys()]
     problems += [f"too much: {path!r}" for path in got.keys() - want.keys()]
     for path in sorted(want.keys() & got.keys()):

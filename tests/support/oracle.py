@@ -75,7 +75,7 @@ class Original:
         epoch: int | None = None,
         trust_walk: bool = False,
     ) -> str | None:
-        """Write the archive of `roots`, (name or None, directory) each, to `out`; the original's error or None.
+        """Write the archive of `roots`, (name or None, directory) each; the original's error or None.
 
         With `trust_walk` a file that the walk kept is never refused when it is opened.
         """
