@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
 
 import tarcast
 from tests.support.files import remove_tree
@@ -76,8 +77,10 @@ def ask_original(original: Original, example: Example, directory: bytes, out: Pa
     phases=(Phase.generate, Phase.shrink),
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
-@given(example=examples())
-def check_random_tree(original: Original, scratch: Path, example: Example) -> None:
+@given(example=examples(), to_file=st.booleans(), threads=st.sampled_from([None, 1, 2, 5]))
+def check_random_tree(
+    original: Original, scratch: Path, example: Example, to_file: bool, threads: int | None
+) -> None:
     TALLY.examples += 1
     out = scratch / "random.tar"
     with on_disk(example.nodes, scratch) as directory:
@@ -87,9 +90,14 @@ def check_random_tree(original: Original, scratch: Path, example: Example) -> No
             return
         TALLY.compared += 1
         try:
-            archive = io.BytesIO()
-            result = tarcast.write_tar(sources(example, directory), archive, epoch=example.options.epoch)
-            assert_same_archive(archive.getvalue(), want)
+            memory, file = io.BytesIO(), scratch / "random-ours.tar"
+            result = tarcast.write_tar(
+                sources(example, directory),
+                file if to_file else memory,
+                epoch=example.options.epoch,
+                threads=threads,
+            )
+            assert_same_archive(file.read_bytes() if to_file else memory.getvalue(), want)
             assert result.bytes_written == len(want)
             assert not result.warnings
         except BaseException:
