@@ -1,5 +1,6 @@
 """Turn directory trees into tar streams: exact, fast, with a small memory."""
 
+from ._version import __version__
 from .errors import (
     Cancelled,
     ChangedError,
@@ -31,6 +32,6 @@ __all__ = [
     "TarcastError",
     "Tree",
     "Warning",
+    "__version__",
     "write_tar",
 ]
-__version__ = "0.1.0.dev0"

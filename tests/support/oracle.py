@@ -1,70 +1,117 @@
-"""Builds the small Go programs in tests/oracle, which put our questions to the original."""
+"""The original, as small Go programs in `tests/oracle`: building them, and asking `writetar` for archives."""
 
 from __future__ import annotations
 
-import getpass
+import base64
 import hashlib
+import json
 import os
-import pathlib
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
-ORACLE = pathlib.Path(__file__).resolve().parents[1] / "oracle"
+SOURCES = Path(__file__).resolve().parent.parent / "oracle"
 
 
-def build_oracle(name: str) -> pathlib.Path:
-    """The program built from tests/oracle/`name`; built once for each state of its sources.
+def build_oracle(name: str) -> Path:
+    """The built `tests/oracle/<name>`; skips the test where it cannot be built.
 
-    Skips the test when it cannot be built, for example because there is no `go`; fails instead when
-    TARCAST_REQUIRE_ORACLE=1 is set.
+    With TARCAST_REQUIRE_ORACLE=1 it fails instead, so that a check in CI cannot silently test nothing.
     """
-    go = shutil.which("go")
-    if go is None:
-        _unavailable("the original cannot be asked: there is no `go` on PATH")
-    target = _cache_directory() / f"{name}-{_fingerprint(name, go)}"
-    if target.exists():
-        return target
-    with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
-        fresh = pathlib.Path(scratch) / name
-        command = [go, "build", "-o", str(fresh), f"./{name}"]
-        done = _run(command)
-        if done.returncode and "updates to go.mod needed" in done.stderr:
-            done = _run(command, GOFLAGS="-mod=mod")
+    files = sorted(p for p in [*SOURCES.glob("go.*"), *(SOURCES / name).rglob("*")] if p.is_file())
+    key = hashlib.sha256(b"".join(p.name.encode() + b"\0" + p.read_bytes() for p in files)).hexdigest()[:20]
+    cache = Path(tempfile.gettempdir()) / f"tarcast-oracle-{os.getuid()}"
+    program = cache / f"{name}-{key}"
+    if program.exists():
+        return program
+    if shutil.which("go") is None:
+        _unavailable("the oracle needs the go command")
+    modules = subprocess.run(["go", "mod", "download"], cwd=SOURCES, capture_output=True, text=True)
+    if modules.returncode:
+        _unavailable(f"go mod download: {modules.stderr.strip()}")
+    cache.mkdir(mode=0o700, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=cache) as scratch:
+        fresh = Path(scratch) / name
+        done = subprocess.run(
+            ["go", "build", "-mod=readonly", "-o", fresh, f"./{name}"],
+            cwd=SOURCES,
+            capture_output=True,
+            text=True,
+        )
         if done.returncode:
-            _unavailable(f"the original cannot be built:\n{done.stderr}")
-        fresh.replace(target)  # whoever builds the same at the same time puts the same there
-    return target
+            pytest.fail(f"go build ./{name}:\n{done.stderr}", pytrace=False)
+        os.replace(fresh, program)
+    return program
 
 
 def _unavailable(reason: str) -> None:
     if os.environ.get("TARCAST_REQUIRE_ORACLE") == "1":
-        pytest.fail(reason)
+        pytest.fail(reason, pytrace=False)
     pytest.skip(reason)
 
 
-def _run(command: list[str], **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        command, cwd=ORACLE, env={**os.environ, **environment}, capture_output=True, text=True, check=False
-    )
+class Original:
+    """One `writetar -serve` process: thousands of archives without thousands of processes."""
+
+    def __init__(self, program: Path) -> None:
+        # It complains about undecodable patterns on stderr and goes on: noise here.
+        self._process = subprocess.Popen(
+            [program, "-serve"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        )
+
+    def write_tar(
+        self,
+        roots: Sequence[tuple[str | None, bytes]],
+        out: Path,
+        *,
+        include: Sequence[bytes] | None = None,
+        exclude: Sequence[bytes] | None = None,
+        follow: Sequence[bytes] | None = None,
+        idmap: Sequence[str] | None = None,
+        epoch: int | None = None,
+        trust_walk: bool = False,
+    ) -> str | None:
+        """Write the archive of `roots`, (name or None, directory) each; the original's error or None.
+
+        With `trust_walk` a file that the walk kept is never refused when it is opened.
+        """
+        job = {
+            "roots": [
+                {"name": None if name is None else _text(os.fsencode(name)), "path": _text(path)}
+                for name, path in roots
+            ],
+            "include": _texts(include),
+            "exclude": _texts(exclude),
+            "follow": _texts(follow),
+            "idmap": None if idmap is None else list(idmap),
+            "epoch": epoch,
+            "trust_walk": trust_walk,
+            "out": os.fspath(out),
+        }
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps(job).encode() + b"\n")
+        self._process.stdin.flush()
+        answer = self._process.stdout.readline()
+        if not answer:
+            raise RuntimeError(f"the oracle ended with status {self._process.wait()}")
+        return json.loads(answer)["error"]
+
+    def close(self) -> None:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.close()
+        self._process.wait()
+        self._process.stdout.close()
 
 
-def _cache_directory() -> pathlib.Path:
-    """A directory that belongs to this user alone; a foreign one is not trusted."""
-    directory = pathlib.Path(tempfile.gettempdir()) / f"tarcast-oracle-{getpass.getuser()}"
-    directory.mkdir(mode=0o700, exist_ok=True)
-    if directory.is_symlink() or directory.stat().st_uid != os.getuid():
-        pytest.fail(f"{directory} belongs to someone else; remove it")
-    return directory
+def _text(raw: bytes) -> str:
+    return base64.b64encode(raw).decode()
 
 
-def _fingerprint(name: str, go: str) -> str:
-    """Changes whenever the program, what it depends on or the compiler does."""
-    digest = hashlib.sha256(_run([go, "version"]).stdout.encode())
-    sources = [ORACLE / "go.mod", ORACLE / "go.sum", *sorted((ORACLE / name).rglob("*.go"))]
-    for source in sources:
-        data = source.read_bytes()
-        digest.update(f"{source.relative_to(ORACLE)} {len(data)}\n".encode() + data)
-    return digest.hexdigest()[:16]
+def _texts(patterns: Sequence[bytes] | None) -> list[str] | None:
+    return None if patterns is None else [_text(p) for p in patterns]

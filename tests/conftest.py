@@ -1,0 +1,53 @@
+"""Fixtures that every kind of test shares, and what the run says at its end."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.files import remove_tree, scratch_directory
+from tests.support.oracle import Original, build_oracle
+from tests.support.tally import TALLY
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "slow: takes minutes; runs with -m slow or TARCAST_SLOW=1")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if os.environ.get("TARCAST_SLOW") == "1" or "slow" in config.getoption("markexpr", ""):
+        return
+    for item in items:
+        if item.get_closest_marker("slow"):
+            item.add_marker(pytest.mark.skip(reason="slow: run with -m slow or TARCAST_SLOW=1"))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if TALLY.examples:
+        terminalreporter.write_line(str(TALLY))
+
+
+@pytest.fixture(scope="session")
+def needs_root() -> None:
+    """Skips where making owners, devices and trusted attributes is not allowed."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root: makes devices, owners and trusted attributes")
+
+
+@pytest.fixture(scope="session")
+def scratch() -> Iterator[Path]:
+    """A directory for the session's trees, on a disk file system where there is one."""
+    directory = scratch_directory()
+    yield directory
+    remove_tree(directory)
+
+
+@pytest.fixture(scope="session")
+def original() -> Iterator[Original]:
+    """The original writer, ready for jobs."""
+    server = Original(build_oracle("writetar"))
+    yield server
+    server.close()
