@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from tarcast._lexical import glob_match
 from tarcast.errors import InputError, PatternError
 from tarcast.patterns import (
     compile_patterns,
@@ -104,6 +105,7 @@ class TestErrors:
             ("\\x4", "means nothing"),
             ("\\xg0", "means nothing"),
             ("\\é", "means nothing"),
+            ("\\€", "means nothing"),
             ("\\x{}", "10FFFF"),
             ("\\x{110000}", "10FFFF"),
             ("\\x{4", "10FFFF"),
@@ -116,6 +118,7 @@ class TestErrors:
             ("*{2}", "nothing to repeat"),
             ("a{2}{3}?", "nothing to repeat"),
             ("?|{2}", "nothing to repeat"),
+            ("*\\Q\\E{2}", "nothing to repeat"),
             ("x**{2}", "nothing to repeat"),
             ("?{1001}", "at most 1000"),
             ("?{2,1}", "at most 1000"),
@@ -155,6 +158,31 @@ class TestErrors:
                 compile_patterns([pattern], what="include")
         else:
             assert compile_patterns([pattern], what="include") is not None
+
+
+class TestGlob:
+    """The globbing of follow paths, which is not that of pattern lists."""
+
+    @pytest.mark.parametrize(
+        ("pattern", "matches", "fails"),
+        [
+            ("", [""], ["a"]),
+            ("a*c", ["ac", "abc", "abcbc"], ["a/c", "abd", "xac"]),
+            ("a*", ["a", "ab"], ["a/b", "b"]),
+            ("*b*d", ["bd", "abcd"], ["a/bd", "b/d"]),
+            ("?", ["a", "é", "\udcff"], ["", "/", "ab"]),
+            ("[a-c]", ["a", "c"], ["d", "", "ab"]),
+            ("[^a-c]", ["d", "é"], ["a", ""]),
+            ("[é]x", ["éx"], ["ex"]),
+            ("\\*", ["*"], ["a"]),
+            ("[\\]]", ["]"], ["\\"]),
+            ("*[*]", ["a*"], ["a"]),
+        ],
+    )
+    def test_table(self, pattern, matches, fails):
+        glob = os.fsencode(pattern)
+        assert [name for name in matches if not glob_match(glob, os.fsencode(name))] == []
+        assert [name for name in fails if glob_match(glob, os.fsencode(name))] == []
 
 
 class TestIgnoreFiles:
@@ -222,6 +250,7 @@ def root(tmp_path):
         "self": ".",
         "gone": "nowhere/x",
         "d/back": "../plain",
+        "d/top": "/plain",
         "opt/l1": "v1",
         "opt/l2": "v2",
         "opt/[q]": "v1",
@@ -249,6 +278,7 @@ class TestFollow:
             (["loop1"], [b"loop1", b"loop2"]),
             (["gone/y"], [b"gone", b"nowhere/x/y"]),
             (["d/back"], [b"d/back", b"plain"]),
+            (["d/top"], [b"d/top", b"plain"]),
             (["self/plain"], [b"plain", b"self"]),
             (["self"], None),
             (["."], None),
