@@ -51,7 +51,7 @@ TABLE = [
     # * and ? stay within a component
     ("*", ["a", "abc", "", "a\nb", b"\xff"], ["a/b"]),
     ("a*c", ["ac", "abc", "abcbc"], ["a/c", "abcd", "xac"]),
-    ("?", ["a", "é", "\n", b"\xff"], ["", "ab", "/", b"\xc3"[:0] + b"\xff\xff"]),
+    ("?", ["a", "é", "\n", b"\xff"], ["", "ab", "/", b"\xff\xff"]),
     ("*.[ch]", ["a.c", ".h"], ["a.o", "a.", "x/a.c", "", "a.é"]),
     ("a/*/c", ["a/b/c", "a//c"], ["a/c", "a/b/b/c"]),
     # ** between other things
