@@ -34,7 +34,22 @@ a b c 1 5 x E L Q . - / // * ** **/ /** ? [ ] [a] [^a] [!a] [a-c] [a- -c] [*] [?
 BLANKS_AND_MARKS = [" ", "\t", "\n", "\r", "\x00", "\x85", "\u2003", "\u3000", "\ufffd", "\ufeff"]
 PIECES = [*WORDS.split(), *BLANKS_AND_MARKS]
 BAD_BYTES = [b"\xff", b"\x80", b"\xc3", b"\xe2\x82", b"\xf0\x9f", b"\xed\xa0\x80"]
-SIMPLE = [b"a", b"*", b"**", b"?", b"[a-c]", b"*.c", b"a*", b"b", b"[^b]x", b".*", b"a?c", b"x**"]
+SIMPLE = [
+    b"a",
+    b"*",
+    b"**",
+    b"?",
+    b"[a-c]",
+    b"*.c",
+    b"a*",
+    b"b",
+    b"ab",
+    b"abc",
+    b"[^b]x",
+    b".*",
+    b"a?c",
+    b"x**",
+]
 
 pieces = st.sampled_from([piece.encode() for piece in PIECES] + BAD_BYTES)
 wild = st.lists(pieces, min_size=1, max_size=8).map(b"".join)
