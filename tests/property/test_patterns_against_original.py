@@ -9,11 +9,11 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import HealthCheck, Phase, assume, event, given, settings
 from hypothesis import strategies as st
-from tests.support.oracle import build_oracle
-from tests.support.patternmatch import Original, chain, filtered, make_tree, walk
 
 from tarcast.errors import PatternError
 from tarcast.patterns import compile_patterns, parse_ignore_lines, resolve_follow
+from tests.support.oracle import build_oracle
+from tests.support.patternmatch import Original, chain, filtered, make_tree, walk
 
 # Finding out which parts of a failing example matter takes minutes here and tells little.
 COMMON = {
