@@ -1,4 +1,4 @@
-"""Build every `_native/**/*.pyx` as the extension module that its path names; all else is in pyproject.toml."""
+"""Build every `_native/**/*.pyx` as the extension module that its path names. The rest: pyproject.toml."""
 
 import os
 import sys

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
-from tarcast._core import _testing
-from tarcast.patterns import compile_patterns
 
 from benchmarks.check import tree_facts
 from benchmarks.workloads import make
+from tarcast._core import _testing
+from tarcast.patterns import compile_patterns
 
 HEADERS = 100_000
 MATCHES = 100_000

@@ -133,4 +133,9 @@ def errno_hint(errno: int | None) -> str:
 
 def printable(path: str) -> str:
     """`path` for a message: control characters and undecodable bytes are escaped."""
-    return "".join(c if c.isprintable() else c.encode("utf-8", "surrogateescape").decode("latin-1").encode("unicode_escape").decode() for c in path)
+    return "".join(c if c.isprintable() else _escaped(c) for c in path)
+
+
+def _escaped(character: str) -> str:
+    byte = ord(character) - 0xDC00  # how os.fsdecode hides an undecodable byte
+    return f"\\x{byte:02x}" if 0x80 <= byte <= 0xFF else character.encode("unicode_escape").decode()

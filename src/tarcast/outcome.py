@@ -37,7 +37,11 @@ def _words(note: Note) -> tuple[str, str, str]:
     if step == "shrank":
         return "read data", f"shrank during the export: {expected} bytes expected, {seen} seen", _CHANGED_HINT
     if step == "grew":
-        return "read data", f"grew during the export: {expected} bytes expected, at least {seen} seen", _CHANGED_HINT
+        return (
+            "read data",
+            f"grew during the export: {expected} bytes expected, at least {seen} seen",
+            _CHANGED_HINT,
+        )
     if step == "replaced":
         return "read directory", "was moved or replaced during the export", _CHANGED_HINT
     if step == "attribute name":
@@ -82,5 +86,7 @@ def failure(note: Note, roots: Sequence[tuple[bytes, bytes]], sink: str) -> Tarc
         return OutputError(message, path=sink, step=step, errno=code, hint=hint)
     path = user_path(roots, note[3], note[4])
     if hint is _CHANGED_HINT:
-        return ChangedError(message, path=path, step=step, errno=code, hint=hint, expected=note[6], seen=note[7])
+        return ChangedError(
+            message, path=path, step=step, errno=code, hint=hint, expected=note[6], seen=note[7]
+        )
     return InputError(message, path=path, step=step, errno=code, hint=hint)

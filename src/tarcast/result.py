@@ -27,7 +27,9 @@ class Warning:
         self.skipped = skipped
 
     def __str__(self) -> str:
-        return ": ".join([*([printable(self.path)] if self.path is not None else []), self.step, self.message])
+        return ": ".join(
+            [*([printable(self.path)] if self.path is not None else []), self.step, self.message]
+        )
 
     def __repr__(self) -> str:
         return f"<Warning {self}>"
@@ -46,7 +48,9 @@ class Progress:
 
     __slots__ = ("bytes_written", "done", "entries", "path", "seconds")
 
-    def __init__(self, entries: int, bytes_written: int, seconds: float, path: str | None, done: bool) -> None:
+    def __init__(
+        self, entries: int, bytes_written: int, seconds: float, path: str | None, done: bool
+    ) -> None:
         self.entries = entries
         self.bytes_written = bytes_written
         self.seconds = seconds
@@ -71,7 +75,16 @@ class Result:
         seconds: wall-clock time.
     """
 
-    __slots__ = ("bytes_written", "digests", "dropped", "entries", "seconds", "skipped", "warnings", "warnings_lost")
+    __slots__ = (
+        "bytes_written",
+        "digests",
+        "dropped",
+        "entries",
+        "seconds",
+        "skipped",
+        "warnings",
+        "warnings_lost",
+    )
 
     def __init__(
         self,
@@ -95,4 +108,4 @@ class Result:
         self.seconds = seconds
 
     def __repr__(self) -> str:
-        return f"<Result {self.entries} entries, {self.bytes_written} bytes, {self.skipped} skipped, {self.seconds:.2f} s>"
+        return f"<Result {self.entries} entries, {self.bytes_written} bytes, {self.seconds:.2f} s>"

@@ -47,7 +47,18 @@ class Entry:
         xattrs: dict of extended attributes, name to bytes. May be changed.
     """
 
-    __slots__ = ("_xattrs_before", "gid", "linkname", "mode", "mtime_ns", "path", "size", "type", "uid", "xattrs")
+    __slots__ = (
+        "_xattrs_before",
+        "gid",
+        "linkname",
+        "mode",
+        "mtime_ns",
+        "path",
+        "size",
+        "type",
+        "uid",
+        "xattrs",
+    )
 
     path: str
     type: str
@@ -115,7 +126,11 @@ class Tree:
         self.map = map
 
     def __repr__(self) -> str:
-        given = [f"{k}={getattr(self, k)!r}" for k in self.__slots__ if k != "path" and getattr(self, k) is not None]
+        given = [
+            f"{k}={getattr(self, k)!r}"
+            for k in self.__slots__
+            if k != "path" and getattr(self, k) is not None
+        ]
         return f"Tree({', '.join([repr(self.path), *given])})"
 
 
@@ -134,7 +149,10 @@ def _patterns(patterns: Patterns, what: str) -> tuple[str | bytes, ...] | None:
     if patterns is None:
         return None
     if isinstance(patterns, (str, bytes)):
-        raise OptionError(f"{what} must be a list of patterns, not one {type(patterns).__name__}", hint=f"write [{patterns!r}]")
+        raise OptionError(
+            f"{what} must be a list of patterns, not one {type(patterns).__name__}",
+            hint=f"write [{patterns!r}]",
+        )
     result = tuple(patterns)
     for pattern in result:
         if not isinstance(pattern, (str, bytes)):

@@ -16,10 +16,10 @@ from .tree import ENTRY_TYPES, Entry, Tree, check_epoch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from typing import Any
 
-    from ._core.export import Mapped, MapHook, Root
+    from ._core.export import MapHook, Mapped, Root
     from .sinks import Sink, Target
     from .tree import MapFunction, Path
 
@@ -153,7 +153,9 @@ def _name_trees(trees: Trees) -> list[tuple[bytes, Tree]]:
     if isinstance(trees, (str, bytes, os.PathLike)):
         return [(b"", Tree(trees))]
     if not hasattr(trees, "items"):
-        raise OptionError(f"cannot export {type(trees).__name__}", hint="give a path, a Tree, or a mapping of names to them")
+        raise OptionError(
+            f"cannot export {type(trees).__name__}", hint="give a path, a Tree, or a mapping of names to them"
+        )
     named: dict[bytes, tuple[str, Tree]] = {}
     for key, value in trees.items():
         if not isinstance(key, (str, bytes)):
@@ -163,9 +165,13 @@ def _name_trees(trees: Trees) -> list[tuple[bytes, Tree]]:
         if not name:
             raise OptionError("the name of a tree is empty")
         if name in (b".", b"..") or b"\0" in name:
-            raise OptionError(f"a tree cannot be named {text!r}", hint="it would not have a directory of its own")
+            raise OptionError(
+                f"a tree cannot be named {text!r}", hint="it would not have a directory of its own"
+            )
         if name in named:
-            raise OptionError(f"two trees have one name: {named[name][0]!r} and {text!r} both become {os.fsdecode(name)!r}")
+            raise OptionError(
+                f"two trees have one name: {named[name][0]!r} and {text!r} both become {os.fsdecode(name)!r}"
+            )
         named[name] = (text, value if isinstance(value, Tree) else Tree(value))
     return [(name + b"/", named[name][1]) for name in sorted(named)]
 
@@ -188,24 +194,26 @@ def _make_hashes(names: Iterable[str]) -> dict[str, Any]:
 
 
 def _open_root(prefix: bytes, tree: Tree, epoch: int | None, stack: contextlib.ExitStack) -> Root:
-    """Compile the patterns and open the directory; its descriptor is closed with `stack`."""
-    includes = excludes = None
-    if tree.include is not None or tree.exclude is not None or tree.follow is not None:
-        from . import patterns
-
-        include = tree.include
-        if tree.follow is not None:
-            include = patterns.include_with_follow(os.fsencode(tree.path), tree.include, tree.follow)
-        includes = patterns.compile_patterns(include, what="include")
-        excludes = patterns.compile_patterns(tree.exclude, what="exclude")
+    """Open the directory (closed with `stack`) and compile the patterns."""
     try:
         fd = os.open(tree.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
-        hint = {errno.ENOENT: "check the path", errno.ENOTDIR: "a tree is a directory"}.get(error.errno or 0, "")
+        hint = {errno.ENOENT: "check the path", errno.ENOTDIR: "a tree is a directory"}.get(
+            error.errno or 0, ""
+        )
         raise os_error(InputError, error, path=tree.path, step="open tree", hint=hint) from error
     except ValueError as error:
         raise OptionError(str(error), path=tree.path) from error
     stack.callback(os.close, fd)
+    includes = excludes = None
+    if tree.include is not None or tree.exclude is not None or tree.follow is not None:
+        from . import patterns
+
+        include: Sequence[str | bytes] | None = tree.include
+        if tree.follow is not None:
+            include = patterns.include_with_follow(os.fsencode(tree.path), tree.include, tree.follow)
+        includes = patterns.compile_patterns(include, what="include")
+        excludes = patterns.compile_patterns(tree.exclude, what="exclude")
     uid = gid = None
     if tree.idmap is not None:
         uid, gid = (
@@ -244,7 +252,9 @@ def _map_hook(function: MapFunction) -> MapHook:
         if answer is None:
             return None
         if not isinstance(answer, Entry):
-            raise OptionError(f"map must give an Entry or None, not {type(answer).__name__}", path=entry.path, step="map")
+            raise OptionError(
+                f"map must give an Entry or None, not {type(answer).__name__}", path=entry.path, step="map"
+            )
         for what, value, low, high in (
             ("mode", answer.mode, 0, 0o7777),
             ("uid", answer.uid, 0, 2**32 - 1),
@@ -252,7 +262,11 @@ def _map_hook(function: MapFunction) -> MapHook:
             ("mtime_ns", answer.mtime_ns, -(2**63), 2**63 - 1),
         ):
             if not isinstance(value, int) or not low <= value <= high:
-                raise OptionError(f"map set {what} to {value!r}; it must be from {low} to {high}", path=entry.path, step="map")
+                raise OptionError(
+                    f"map set {what} to {value!r}; it must be from {low} to {high}",
+                    path=entry.path,
+                    step="map",
+                )
         changed = [(os.fsencode(name), bytes(value)) for name, value in answer.xattrs.items()]
         return (
             answer.mode,

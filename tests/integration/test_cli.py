@@ -319,12 +319,12 @@ class TestInterrupt:
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
     def test_leaves_no_file(self, folder, number):
         (folder / "to").mkdir()
-        process = self.start("-o", "to/out.tar", "--summary-json", "s.json", stderr=subprocess.PIPE)
-        while not os.listdir("to") and process.poll() is None:
-            time.sleep(0.001)
+        options = ["-o", "to/out.tar", "--summary-json", "s.json", "--progress", "json"]
+        process = self.start(*options, stderr=subprocess.PIPE)
+        assert process.stderr is not None
+        assert b'"progress"' in process.stderr.readline()  # it is writing, though the file has no name yet
         process.send_signal(number)
         assert process.wait(10) == 128 + number
-        assert process.stderr is not None
         process.stderr.close()
         assert os.listdir("to") == []
         summary = json.loads((folder / "s.json").read_text())

@@ -8,6 +8,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+
 from benchmarks import memory, report
 from benchmarks.check import TreeFacts, count_entries, tree_facts
 from benchmarks.machine import cpu_model, file_system

@@ -76,8 +76,7 @@ class TestParse:
         with pytest.raises(IDMapError) as caught:
             IDMap.parse("0:1000:1,1:x:2")
         assert str(caught.value) == (
-            'id map "0:1000:1,1:x:2", part 2 "1:x:2": '
-            "expected CONTAINER:HOST:SIZE such as 0:100000:65536"
+            'id map "0:1000:1,1:x:2", part 2 "1:x:2": expected CONTAINER:HOST:SIZE such as 0:100000:65536'
         )
 
     @pytest.mark.parametrize("text", ["0:0:4294967297", "4294967296:0:1", "0:0:" + "9" * 5000, "0:0:0"])

@@ -51,7 +51,7 @@ TABLE = [
     # * and ? stay within a component
     ("*", ["a", "abc", "", "a\nb", b"\xff"], ["a/b"]),
     ("a*c", ["ac", "abc", "abcbc"], ["a/c", "abcd", "xac"]),
-    ("?", ["a", "é", "\n", b"\xff"], ["", "ab", "/", b"\xc3"[:0] + b"\xff\xff"]),
+    ("?", ["a", "é", "\n", b"\xff"], ["", "ab", "/", b"\xff\xff"]),
     ("*.[ch]", ["a.c", ".h"], ["a.o", "a.", "x/a.c", "", "a.é"]),
     ("a/*/c", ["a/b/c", "a//c"], ["a/c", "a/b/b/c"]),
     # ** between other things
@@ -96,6 +96,8 @@ TABLE = [
     ("a*b\\", ["ab$", "axb$yy"], ["ab", "ab\\"]),  # so does a backslash at the end
     # assertions
     ("*^a", ["a"], ["xa", "^a", "x^a"]),
+    ("^]", ["]"], ["^]"]),
+    ("x*[a-]", ["xa", "x-"], ["xb", "x]"]),
     ("?^a", [], ["xa", "x^a"]),
     ("a\\b*", ["a", "a-", "a b"], ["ab", "a_"]),
     ("a\\B*", ["ab", "a1"], ["a", "a-"]),
@@ -169,9 +171,9 @@ def test_every_ascii_rune_of_a_class():
 
 
 def test_time_is_linear_in_the_pattern_and_the_path():
-    pattern = compiled("*a" * 200 + "b", "**/" + "a**" * 200 + "c?")
+    pattern = compiled("*a" * 200 + "*b", "**/" + "a**" * 200 + "c?", "[ab]{0,500}" * 4 + "?b")
     start = time.perf_counter()
-    assert not pattern.matches(b"a" * 4000 + b"/x")
+    assert not pattern.matches(b"a" * 4000 + b"/b")
     assert time.perf_counter() - start < 2
 
 
@@ -228,6 +230,7 @@ class TestPruning:
         ("patterns", "keeps", "prunes"),
         [
             (["a/b"], ["a", "a/b"], ["b", "a/c", "a/b/c", "aa", "a/bb"]),
+            (["ab/c"], ["ab"], ["a"]),
             (["a/b/**"], ["a", "a/b"], ["a/b/c", "b"]),
             (["a/b/*"], ["a", "a/b"], ["a/b/c", "b"]),
             (["a/*/**"], ["a"], ["b", "a/b"]),
@@ -255,6 +258,7 @@ class TestPruning:
         [
             (["a"], [], ["a", "b"]),
             (["a", "b*"], [], ["a", "b"]),
+            (["a", "!ab/c"], ["ab"], ["a"]),
             (["a", "!a/b/c"], ["a", "a/b", "a/b/c"], ["b", "a/c", "a/b/c/d"]),
             (["a", "!a/b/**"], ["a", "a/b"], ["a/b/c"]),
             (["a", "!a/*.x"], ["a", "zz"], []),

@@ -14,6 +14,9 @@ from tarcast._core.xattr cimport XattrBuffer
 cdef enum:
     LIST_SIZE = 65536       # XATTR_LIST_MAX
     VALUE_SIZE = 65536      # XATTR_SIZE_MAX
+    # The kernel allocates (and for values clears) as much as it is offered, for every
+    # call: offer little first, since most files have no attributes and most values are short.
+    LITTLE = 256
     # Beyond this the pax records are too large anyway, whatever else comes.
     ENOUGH = 1048576
 
@@ -68,6 +71,14 @@ cdef bint make_room(XattrBuffer* buffer, size_t used) noexcept nogil:
     return True
 
 
+cdef ssize_t list_names(int fd, int dirfd, const char* name, char* out, size_t size) noexcept nogil:
+    return tc_flistxattr(fd, out, size) if fd >= 0 else tc_listxattrat(dirfd, name, out, size)
+
+
+cdef ssize_t read_value(int fd, int dirfd, const char* name, const char* key, char* out, size_t size) noexcept nogil:
+    return tc_fgetxattr(fd, key, out, size) if fd >= 0 else tc_getxattrat(dirfd, name, key, out, size)
+
+
 cdef int xattr_read(XattrBuffer* buffer, int fd, int dirfd, const char* name, Status* status) noexcept nogil:
     """Read all attributes of the open `fd`, or with fd < 0 of `name` in `dirfd` without following it.
 
@@ -83,10 +94,9 @@ cdef int xattr_read(XattrBuffer* buffer, int fd, int dirfd, const char* name, St
     cdef char* end
     cdef Xattr* item
     buffer.count = 0
-    if fd >= 0:
-        length = tc_flistxattr(fd, buffer.list, LIST_SIZE)
-    else:
-        length = tc_listxattrat(dirfd, name, buffer.list, LIST_SIZE)
+    length = list_names(fd, dirfd, name, buffer.list, LITTLE)
+    if length < 0 and errno == ERANGE:
+        length = list_names(fd, dirfd, name, buffer.list, LIST_SIZE)
     if length < 0:
         if errno == ENOTSUP or errno == EOPNOTSUPP:
             return 0
@@ -104,10 +114,9 @@ cdef int xattr_read(XattrBuffer* buffer, int fd, int dirfd, const char* name, St
         item.name = key
         item.name_length = key_length
         item.error = 0
-        if fd >= 0:
-            got = tc_fgetxattr(fd, key, buffer.values + used, VALUE_SIZE)
-        else:
-            got = tc_getxattrat(dirfd, name, key, buffer.values + used, VALUE_SIZE)
+        got = read_value(fd, dirfd, name, key, buffer.values + used, LITTLE)
+        if got < 0 and errno == ERANGE:
+            got = read_value(fd, dirfd, name, key, buffer.values + used, VALUE_SIZE)
         if got < 0:
             item.error = errno
             got = 0

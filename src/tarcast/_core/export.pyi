@@ -2,7 +2,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from .match import PatternList
 
-# What a problem is: (only a notice, step, errno, index of the tree, path, attribute, expected bytes, seen bytes)
+# (only a notice, step, errno, index of the tree, archive path, attribute, expected bytes, seen bytes)
 Note = tuple[bool, str, int, int, bytes, bytes, int, int]
 Ranges = Sequence[tuple[int, int, int]] | None
 Mapped = tuple[int, int, int, int, list[tuple[bytes, bytes]] | None]

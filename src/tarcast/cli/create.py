@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from tarcast.idmap import IDMap, IDRange
-    from tarcast.write import Result
+    from tarcast.result import Result
 
 _SEE = "see 'tarcast create --help'"
 _COMPRESSED = frozenset(

@@ -63,9 +63,7 @@ class Parser(argparse.ArgumentParser):
     """An argument parser that raises OptionError and takes no abbreviated option."""
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(
-            allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter, **options
-        )
+        super().__init__(allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter, **options)
 
     def error(self, message: str) -> NoReturn:
         raise OptionError(message, hint=f"see '{self.prog} --help'")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from tqdm import tqdm
 
-    from tarcast.write import Progress
+    from tarcast.result import Progress
 
 PLAIN_SECONDS = 2.0  # between two lines
 JSON_SECONDS = 0.09  # a little under the tenth of a second in which reports come, so that none is lost

@@ -14,7 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from tarcast.write import Result
+    from tarcast.result import Result
 
 WARNINGS_SHOWN = 20
 _OUTPUT_ERRORS = frozenset({"ENOSPC", "EDQUOT", "EFBIG", "EPIPE", "EROFS"})

@@ -67,5 +67,6 @@ def make_sink(target: Any, *, fsync: bool) -> Sink:
     if callable(getattr(target, "write", None)):
         return FileObjectSink(target, fsync=fsync)
     raise OptionError(
-        f"cannot write to {type(target).__name__}", hint="give a path, a descriptor, a binary file object, '-' or a URL"
+        f"cannot write to {type(target).__name__}",
+        hint="give a path, a descriptor, a binary file object, '-' or a URL",
     )

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class DescriptorSink:
-    """Writes to descriptor `fd`. What was written stays after a failure, without the trailer that ends a tar."""
+    """Writes to descriptor `fd`. After a failure what was written stays, without the trailer of a tar."""
 
     write: Callable[[memoryview], None] | None = None
 
@@ -32,11 +32,15 @@ class DescriptorSink:
             flags = fcntl.fcntl(self.fd, fcntl.F_GETFL)
             status = os.fstat(self.fd)
         except (OSError, OverflowError) as error:
-            raise OutputError(f"not an open descriptor: {error}", path=self.name, step="open", errno=getattr(error, "errno", None)) from error
+            raise OutputError(
+                f"not an open descriptor: {error}",
+                path=self.name,
+                step="open",
+                errno=getattr(error, "errno", None),
+            ) from error
         if flags & os.O_ACCMODE == os.O_RDONLY:
             raise OptionError("open for reading only", path=self.name, step="open")
-        if os.isatty(self.fd):
-            raise OptionError("refusing to write an archive to a terminal", path=self.name, hint="redirect it, or name a file")
+        refuse_terminal(self.fd, self.name)
         if stat.S_ISREG(status.st_mode):
             self.outputs.append((status.st_dev, status.st_ino))
 
@@ -49,6 +53,14 @@ class DescriptorSink:
 
     def abort(self) -> None:
         pass
+
+
+def refuse_terminal(fd: int, name: str) -> None:
+    """Raise OptionError if `fd` is a terminal: an archive there helps nobody."""
+    if os.isatty(fd):
+        raise OptionError(
+            "refusing to write an archive to a terminal", path=name, hint="redirect it, or name a file"
+        )
 
 
 def stdout_sink(*, fsync: bool) -> Sink:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import secrets
 import stat
 
-from ..errors import OutputError, os_error
+from ..errors import OptionError, OutputError, os_error
+from .descriptor import refuse_terminal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -46,10 +46,11 @@ class FileSink:
     def open(self) -> None:
         try:
             self._open(os.fsencode(os.path.realpath(self.name)) if self.name else b"")
+        except OptionError:
+            self.abort()
+            raise
         except OSError as error:
             self.abort()
-            if isinstance(error, OutputError):
-                raise
             hint = ""
             if error.errno in (errno.ENOENT, errno.ENOTDIR):
                 hint = "create the directory first"
@@ -71,7 +72,10 @@ class FileSink:
                 raise OSError(errno.EISDIR, os.strerror(errno.EISDIR))
             if not stat.S_ISREG(old.st_mode):
                 self._in_place = True
-                self.fd = os.open(self._final, os.O_WRONLY | os.O_CLOEXEC | os.O_NOCTTY, dir_fd=self._directory)
+                self.fd = os.open(
+                    self._final, os.O_WRONLY | os.O_CLOEXEC | os.O_NOCTTY, dir_fd=self._directory
+                )
+                refuse_terminal(self.fd, self.name)
                 return
             self.outputs.append((old.st_dev, old.st_ino))
         self.fd = self._create()
@@ -129,4 +133,4 @@ class FileSink:
 
 
 def _temporary_name() -> bytes:
-    return b".tarcast-" + secrets.token_hex(8).encode() + b".tmp"
+    return b".tarcast-" + os.urandom(8).hex().encode() + b".tmp"

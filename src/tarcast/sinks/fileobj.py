@@ -19,7 +19,7 @@ _PLAIN = (io.FileIO, io.BufferedWriter, io.BufferedRandom)
 
 
 class FileObjectSink:
-    """Writes to `target` from its position on. What was written stays after a failure, without the tar trailer."""
+    """Writes to `target` from its position on. A failure leaves what was written, without the trailer."""
 
     def __init__(self, target: Any, *, fsync: bool = False) -> None:
         if isinstance(target, io.TextIOBase):

@@ -29,7 +29,9 @@ class RemoteSink:
         try:
             import fsspec
         except ImportError as error:
-            raise OptionError("writing to a URL needs fsspec", path=url, hint="pip install 'tarcast[remote]'") from error
+            raise OptionError(
+                "writing to a URL needs fsspec", path=url, hint="pip install 'tarcast[remote]'"
+            ) from error
         self.name = url
         self.write: Callable[[memoryview], None] | None = self._write
         self.outputs: list[tuple[int, int]] = []
