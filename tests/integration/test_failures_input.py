@@ -1,4 +1,4 @@
-"""Trees that cannot be read, that change while they are read, that go to the limits: error or warning, never silence."""
+"""Trees that cannot be read, or that change while they are read: an error or a warning, never silence."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def export(tree: Any, **options: Any) -> tuple[bytes, tarcast.Result]:
 
 
 def failing(tree: Any, kind: type[tarcast.TarcastError], where: Path, **options: Any) -> Any:
-    """The error of an export of `tree`, having tried a path below `where` and a stream: neither is complete."""
+    """The error of an export of `tree`, to a path below `where` and to a stream: neither is complete."""
     place = where / "output-place"
     place.mkdir()
     stream = io.BytesIO()

@@ -1,4 +1,4 @@
-"""Making things go wrong at an exact moment: trees that change, file systems that are full, users who may not."""
+"""Making things go wrong at an exact moment: trees that change, disks that are full, users who may not."""
 
 from __future__ import annotations
 
@@ -182,7 +182,7 @@ def make_files(directory: Path, **contents: bytes) -> Path:
 
 
 def make_deep(directory: Path, levels: int) -> list[str]:
-    """A chain of `levels` directories `d`, each with a file `z` behind it in order; gives all archive paths."""
+    """A chain of `levels` directories `d`, each with a file `z` behind it; gives the archive paths."""
     directory.mkdir()
     here = os.open(directory, os.O_RDONLY)
     try:
