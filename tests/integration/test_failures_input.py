@@ -375,6 +375,9 @@ def test_sys_file_whose_size_lies_is_a_change(tmp_path: Path) -> None:
     error = failing(lambda: tree, tarcast.ChangedError, tmp_path)
     assert (error.path, error.expected) == (str(lying), 4096)
     assert 0 < error.seen < 30
+    done = command("create", "/sys/kernel", "--include", lying.name, "-o", tmp_path / "out.tar")
+    assert (done.returncode, os.listdir(tmp_path)) == (3, [])
+    assert "--on-error skip" in done.stderr.decode()
     archive, result = export(tree, on_error="skip")
     assert content(archive, lying.name).rstrip(b"\0").strip().isdigit()
     assert len(content(archive, lying.name)) == 4096

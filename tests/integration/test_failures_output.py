@@ -124,6 +124,12 @@ def test_command_with_a_senseless_option_ends_with_2(
     assert os.listdir(tmp_path) == ["t"]
 
 
+def test_command_names_both_trees_of_one_name(tree: Path, tmp_path: Path) -> None:
+    done = command("create", tree, f"{tree.parent}/x/../t", "-o", tmp_path / "out.tar")
+    assert done.returncode == 2
+    assert f'"{tree}" and "{tree.parent}/x/../t" would both be "t"' in done.stderr.decode()
+
+
 # ---- places --------------------------------------------------------------
 
 
