@@ -1,4 +1,4 @@
-"""Ending an export early, by Ctrl-C, by a callable, from another thread: at once, and nothing is left behind."""
+"""Ending an export early, by Ctrl-C, a callable or another thread: at once, and nothing is left behind."""
 
 from __future__ import annotations
 
