@@ -1,4 +1,4 @@
-"""`make demo`: export a real tree of this machine, check the archive with another reader, say what was done."""
+"""`make demo`: export a real tree of this machine, check the archive with other readers and report."""
 
 from __future__ import annotations
 
