@@ -9,6 +9,10 @@ from __future__ import annotations
 import errno as _errno
 import os
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 
 class TarcastError(Exception):
     """Base of everything tarcast raises on purpose.
@@ -21,6 +25,7 @@ class TarcastError(Exception):
     """
 
     exit_code = 3
+    _keywords: tuple[str, ...] = ("path", "step", "errno", "hint")
 
     def __init__(
         self,
@@ -38,6 +43,11 @@ class TarcastError(Exception):
         self.errno: int | None = errno
         self.hint = hint
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Errors travel: copied, pickled, raised out of a process pool, nothing of them gets lost."""
+        keywords = {name: getattr(self, name) for name in self._keywords}
+        return _again, (type(self), self.message, keywords), self.__dict__
+
     def __str__(self) -> str:
         parts = []
         if self.path is not None:
@@ -48,6 +58,10 @@ class TarcastError(Exception):
         if self.errno:
             text += f" [{_errno.errorcode.get(self.errno, self.errno)}]"
         return f"{text}; {self.hint}" if self.hint else text
+
+
+def _again(kind: type[TarcastError], message: str, keywords: dict[str, Any]) -> TarcastError:
+    return kind(message, **keywords)
 
 
 class OptionError(TarcastError, ValueError):
@@ -70,6 +84,8 @@ class InputError(TarcastError, OSError):
 
 class ChangedError(InputError):
     """A file changed while it was exported: it shrank, grew or was replaced."""
+
+    _keywords = (*InputError._keywords, "expected", "seen")
 
     def __init__(
         self,

@@ -88,8 +88,8 @@ def write_tar(
     with contextlib.ExitStack() as stack:
         roots = [_open_root(prefix, tree, epoch, stack) for prefix, tree in named]
         places = [(os.fsencode(tree.path), prefix) for prefix, tree in named]
-        output.open()
         try:
+            output.open()
             export = _run(roots, output, hashes, on_error == "skip", threaded, progress, started, places)
         except BaseException:
             output.abort()

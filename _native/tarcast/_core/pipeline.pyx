@@ -13,7 +13,7 @@ from tarcast._core.links cimport links_add, links_clear, links_find
 from tarcast._core.pipeline cimport FATAL, NOTICE, SKIPPED, Root, Run, Severity
 from tarcast._core.pool cimport pool_drain, pool_free, pool_init, pool_start, pool_submit
 from tarcast._core.posix cimport (
-    DT_DIR, EACCES, EINTR, ENOMEM, O_CLOEXEC, O_DIRECTORY, O_RDONLY, S_IFDIR, S_IFMT, S_IFREG,
+    DT_DIR, EACCES, EINTR, EMFILE, ENFILE, ENOENT, ENOMEM, ENOTDIR, O_CLOEXEC, O_DIRECTORY, O_RDONLY, S_IFDIR, S_IFMT, S_IFREG,
     close, openat, read, tc_fstat, tc_publish,
 )
 from tarcast._core.remap cimport remap_stat, whole_seconds
@@ -21,7 +21,7 @@ from tarcast._core.status cimport (
     STEP_CALLBACK, STEP_ENCODE, STEP_GREW, STEP_MEMORY, STEP_OPEN, STEP_OUTPUT_INSIDE, STEP_READ_DATA, STEP_READ_DIR,
     STEP_READ_XATTR, STEP_SHRANK, STEP_STAT, STEP_XATTR_NAME, Status, Step, fail,
 )
-from tarcast._core.walk cimport Item, Level, walk_begin, walk_enter, walk_free, walk_init, walk_next
+from tarcast._core.walk cimport Item, Level, walk_begin, walk_enter, walk_free, walk_init, walk_next, walk_spare
 from tarcast._core.xattr cimport XattrBuffer, xattr_name_fits, xattr_read
 
 
@@ -188,7 +188,7 @@ cdef int put_body(Run* run, int fd, uint64_t size) noexcept nogil:
 cdef int load_attributes(Run* run, Scratch* scratch, int fd, int dirfd, const char* name, Entry* entry) noexcept nogil:
     """Attributes of the entry into `scratch`; unreadable ones are left out with a notice (tar-bytes 4.3).
 
-    1 when the entry itself is to be skipped.
+    1 when the entry is gone. One whose attributes cannot even be listed goes on without, if errors are skipped.
     """
     cdef XattrBuffer* found = &scratch.xattrs
     cdef Status status
@@ -197,7 +197,10 @@ cdef int load_attributes(Run* run, Scratch* scratch, int fd, int dirfd, const ch
     entry.xattr_count = 0
     entry.xattrs = NULL
     if xattr_read(found, fd, dirfd, name, &status) != 0:
-        return 1 if problem(run, &status) == 0 else -1
+        if problem(run, &status) != 0:
+            return -1
+        found.count = 0
+        return 1 if status.error == ENOENT or status.error == ENOTDIR else 0
     for i in range(found.count):
         if found.items[i].error:
             if attribute_problem(run, NOTICE, STEP_READ_XATTR, found.items[i].error, &found.items[i]) != 0:
@@ -338,12 +341,21 @@ cdef int put_opened(Run* run, const Item* item, const Found* found) noexcept nog
     return 0
 
 
+cdef int open_item(Run* run, const Item* item, Found* found, Status* status) noexcept nogil:
+    """collect_open; when descriptors run out, with those that the walk can do without."""
+    cdef int result
+    while True:
+        result = collect_open(&run.scratch, item.dirfd, item.name, item.kind, found, status)
+        if result != 0 or (found.open_error != EMFILE and found.open_error != ENFILE) or not walk_spare(&run.walker):
+            return result
+
+
 cdef int put_item(Run* run, const Item* item) noexcept nogil:
     """Write one selected entry; a directory's children come next. What cannot be done is reported by the policy."""
     cdef Found found
     cdef Status status
     cdef int result
-    if collect_open(&run.scratch, item.dirfd, item.name, item.kind, &found, &status) != 0:
+    if open_item(run, item, &found, &status) != 0:
         return problem(run, &status)
     result = put_opened(run, item, &found)
     if item.kind == DT_DIR and (found.st.mode & <unsigned int>S_IFMT) == <unsigned int>S_IFDIR and result == 0:
@@ -362,7 +374,7 @@ cdef int pass_through(Run* run, const Item* item) noexcept nogil:
     """A directory that no pattern selects: its entry waits for a selected descendant."""
     cdef Status status
     cdef Found found
-    if collect_open(&run.scratch, item.dirfd, item.name, item.kind, &found, &status) != 0:
+    if open_item(run, item, &found, &status) != 0:
         return problem(run, &status)
     if (found.st.mode & <unsigned int>S_IFMT) != <unsigned int>S_IFDIR or found.fd < 0:
         if found.fd >= 0:

@@ -17,7 +17,11 @@ if TYPE_CHECKING:
 
 
 class DescriptorSink:
-    """Writes to descriptor `fd`. After a failure what was written stays, without the trailer of a tar."""
+    """Writes to descriptor `fd`. After a failure what was written stays, without the trailer of a tar.
+
+    Raises:
+        OutputError: it is not open.
+    """
 
     write: Callable[[memoryview], None] | None = None
 
@@ -26,11 +30,12 @@ class DescriptorSink:
         self.name = name or f"descriptor {fd}"
         self.outputs: list[tuple[int, int]] = []
         self._fsync = fsync
+        # Now: the next file that is opened takes the number of a closed descriptor.
+        self._flags, self._status = self._look()
 
-    def open(self) -> None:
+    def _look(self) -> tuple[int, os.stat_result]:
         try:
-            flags = fcntl.fcntl(self.fd, fcntl.F_GETFL)
-            status = os.fstat(self.fd)
+            return fcntl.fcntl(self.fd, fcntl.F_GETFL), os.fstat(self.fd)
         except (OSError, OverflowError) as error:
             raise OutputError(
                 f"not an open descriptor: {error}",
@@ -38,11 +43,13 @@ class DescriptorSink:
                 step="open",
                 errno=getattr(error, "errno", None),
             ) from error
-        if flags & os.O_ACCMODE == os.O_RDONLY:
+
+    def open(self) -> None:
+        if self._flags & os.O_ACCMODE == os.O_RDONLY:
             raise OptionError("open for reading only", path=self.name, step="open")
         refuse_terminal(self.fd, self.name)
-        if stat.S_ISREG(status.st_mode):
-            self.outputs.append((status.st_dev, status.st_ino))
+        if stat.S_ISREG(self._status.st_mode):
+            self.outputs.append((self._status.st_dev, self._status.st_ino))
 
     def commit(self) -> None:
         if self._fsync:

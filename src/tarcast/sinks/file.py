@@ -49,6 +49,9 @@ class FileSink:
         except OptionError:
             self.abort()
             raise
+        except ValueError as error:  # a NUL, or text that no file name can be
+            self.abort()
+            raise OptionError(str(error), path=self.name, step="open output") from error
         except OSError as error:
             self.abort()
             hint = ""
