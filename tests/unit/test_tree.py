@@ -365,6 +365,24 @@ def test_map_may_give_more_attributes_than_the_core_has_room_for(folder: Path) -
         assert member.pax_headers == {f"SCHILY.xattr.user.{i:04}": name * 3 for i in range(500)}
 
 
+def test_map_attributes_of_late_parents_do_not_reach_their_child(tmp_path: Path) -> None:
+    # Parents that no pattern selects are mapped after the child and written before it.
+    (tmp_path / "1" / "22" / "333").mkdir(parents=True)
+    (tmp_path / "1" / "22" / "333" / "4444").touch()
+    calls = []
+
+    def function(entry: Entry) -> Entry:
+        calls.append(entry.path)
+        entry.xattrs = {f"user.{i}": entry.path[-1:].encode() * 250 for i in range(5)}
+        return entry
+
+    found = mapped(tmp_path, function, include=["1/22/333/4444"])
+    assert calls == ["1/22/333/4444", "1", "1/22", "1/22/333"]
+    assert list(found) == ["1", "1/22", "1/22/333", "1/22/333/4444"]
+    for name, member in found.items():
+        assert member.pax_headers == {f"SCHILY.xattr.user.{i}": name[-1] * 250 for i in range(5)}
+
+
 @pytest.mark.parametrize(
     ("change", "says"),
     [
