@@ -9,6 +9,10 @@ from __future__ import annotations
 import errno as _errno
 import os
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 
 class TarcastError(Exception):
     """Base of everything tarcast raises on purpose.
@@ -37,6 +41,11 @@ class TarcastError(Exception):
         self.step = step
         self.errno: int | None = errno
         self.hint = hint
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The way of Exception would lose the number of an OSError, and could not rebuild a ChangedError.
+        fields = {"path": self.path, "step": self.step, "errno": self.errno, "hint": self.hint}
+        return _rebuilt, (type(self), self.message, fields), self.__dict__
 
     def __str__(self) -> str:
         parts = []
@@ -86,6 +95,10 @@ class ChangedError(InputError):
         self.expected = expected
         self.seen = seen
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        rebuild, (kind, message, fields), state = super().__reduce__()
+        return rebuild, (kind, message, fields | {"expected": self.expected, "seen": self.seen}), state
+
 
 class OutputError(TarcastError, OSError):
     """Writing the archive failed; a file sink left nothing under the final name."""
@@ -97,6 +110,10 @@ class Cancelled(TarcastError):
     """The export was cancelled from another thread."""
 
     exit_code = 130
+
+
+def _rebuilt(kind: type[TarcastError], message: str, fields: dict[str, Any]) -> TarcastError:
+    return kind(message, **fields)
 
 
 def os_error(
