@@ -26,23 +26,23 @@ class DescriptorSink:
         self.name = name or f"descriptor {fd}"
         self.outputs: list[tuple[int, int]] = []
         self._fsync = fsync
-
-    def open(self) -> None:
-        try:
-            flags = fcntl.fcntl(self.fd, fcntl.F_GETFL)
-            status = os.fstat(self.fd)
-        except (OSError, OverflowError) as error:
+        try:  # now, since the number of a closed one may be that of a tree's directory later
+            self._flags = fcntl.fcntl(fd, fcntl.F_GETFL)
+            self._status = os.fstat(fd)
+        except (OSError, OverflowError, ValueError) as error:
             raise OutputError(
                 f"not an open descriptor: {error}",
                 path=self.name,
                 step="open",
                 errno=getattr(error, "errno", None),
             ) from error
-        if flags & os.O_ACCMODE == os.O_RDONLY:
+
+    def open(self) -> None:
+        if self._flags & os.O_ACCMODE == os.O_RDONLY:
             raise OptionError("open for reading only", path=self.name, step="open")
         refuse_terminal(self.fd, self.name)
-        if stat.S_ISREG(status.st_mode):
-            self.outputs.append((status.st_dev, status.st_ino))
+        if stat.S_ISREG(self._status.st_mode):
+            self.outputs.append((self._status.st_dev, self._status.st_ino))
 
     def commit(self) -> None:
         if self._fsync:
