@@ -153,7 +153,10 @@ def _patterns(patterns: Patterns, what: str) -> tuple[str | bytes, ...] | None:
             f"{what} must be a list of patterns, not one {type(patterns).__name__}",
             hint=f"write [{patterns!r}]",
         )
-    result = tuple(patterns)
+    try:
+        result = tuple(patterns)
+    except TypeError:
+        raise OptionError(f"{what} must be a list of patterns, not {type(patterns).__name__}") from None
     for pattern in result:
         if not isinstance(pattern, (str, bytes)):
             raise OptionError(f"{what}: a pattern is text or bytes, not {pattern!r}")

@@ -165,7 +165,10 @@ def _name_trees(trees: Trees) -> list[tuple[bytes, Tree]]:
         if not isinstance(key, (str, bytes)):
             raise OptionError(f"the name of a tree is text, not {key!r}")
         text = os.fsdecode(key)
-        name = os.fsencode(key).replace(b"/", b"_")
+        try:
+            name = os.fsencode(key).replace(b"/", b"_")
+        except UnicodeEncodeError as error:
+            raise OptionError(f"a tree cannot be named {text!r}: {error.reason}") from error
         if not name:
             raise OptionError("the name of a tree is empty")
         if name in (b".", b"..") or b"\0" in name:
@@ -183,6 +186,8 @@ def _name_trees(trees: Trees) -> list[tuple[bytes, Tree]]:
 def _make_hashes(names: Iterable[str]) -> dict[str, Any]:
     if isinstance(names, str):
         names = (names,)
+    elif not hasattr(names, "__iter__"):
+        raise OptionError(f"digest must be names of algorithms, not {names!r}")
     hashes: dict[str, Any] = {}
     for name in names:
         import hashlib
@@ -228,6 +233,28 @@ def _open_root(prefix: bytes, tree: Tree, epoch: int | None, stack: contextlib.E
     return (fd, prefix, includes, excludes, uid, gid, epoch if tree.epoch is None else tree.epoch, hook)
 
 
+def _attributes(entry: Entry) -> list[tuple[bytes, bytes]]:
+    """The attributes that a map callable left behind, if they are names and bytes that a file could have."""
+    if not isinstance(entry.xattrs, dict):
+        raise _map_set(f"xattrs to {entry.xattrs!r}; it must be a dict", entry)
+    attributes = []
+    for name, value in entry.xattrs.items():
+        try:
+            key = os.fsencode(name)
+        except (TypeError, UnicodeEncodeError):
+            key = b""
+        if not key or b"\0" in key:
+            raise _map_set(f"an attribute named {name!r}", entry)
+        if not isinstance(value, (bytes, bytearray, memoryview)):
+            raise _map_set(f"attribute {name!r} to {value!r}; it must be bytes", entry)
+        attributes.append((key, bytes(value)))
+    return attributes
+
+
+def _map_set(what: str, entry: Entry) -> OptionError:
+    return OptionError(f"map set {what}", path=entry.path, step="map")
+
+
 def _map_hook(function: MapFunction) -> MapHook:
     """What the core calls for each entry: builds the Entry, asks the user's function, checks the answer."""
 
@@ -266,12 +293,8 @@ def _map_hook(function: MapFunction) -> MapHook:
             ("mtime_ns", answer.mtime_ns, -(2**63), 2**63 - 1),
         ):
             if not isinstance(value, int) or not low <= value <= high:
-                raise OptionError(
-                    f"map set {what} to {value!r}; it must be from {low} to {high}",
-                    path=entry.path,
-                    step="map",
-                )
-        changed = [(os.fsencode(name), bytes(value)) for name, value in answer.xattrs.items()]
+                raise _map_set(f"{what} to {value!r}; it must be from {low} to {high}", entry)
+        changed = _attributes(answer)
         return (
             answer.mode,
             answer.uid,

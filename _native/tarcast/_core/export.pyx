@@ -107,6 +107,7 @@ cdef class Export:
     cdef list ranges                # addresses of Range arrays, to be freed
     cdef list kept                  # Python objects behind pointers
     cdef list replaced              # attributes that a map callable gave, until the next entry
+    cdef list replaced_above        # the same for a parent written late, while `replaced` holds the child's
     cdef readonly object write
     cdef readonly object observer
     cdef readonly object on_tick_call
@@ -123,6 +124,7 @@ cdef class Export:
         self.ranges = []
         self.kept = []
         self.replaced = []
+        self.replaced_above = []
         self.notes = []
 
     def __init__(self, roots, *, int fd=-1, write=None, observer=None, on_tick=None, bint skip_errors=False,
@@ -234,6 +236,7 @@ cdef class Export:
                 result = run_finish(&self.r)
             run_free(&self.r)
         self.replaced = []
+        self.replaced_above = []
         if self.raised is not None:
             raised = self.raised
             self.raised = None
@@ -355,5 +358,8 @@ cdef class Export:
         found.count = count
         entry.xattrs = found.items
         entry.xattr_count = count
-        self.replaced = attributes
+        if found == &self.r.ancestors.xattrs:
+            self.replaced_above = attributes
+        else:
+            self.replaced = attributes
         return 0

@@ -45,15 +45,16 @@ class FileSink:
 
     def open(self) -> None:
         try:
-            self._open(os.fsencode(os.path.realpath(self.name)) if self.name else b"")
+            try:
+                self._open(os.fsencode(os.path.realpath(self.name)) if self.name else b"")
+            except BaseException:
+                self.abort()
+                raise
         except OptionError:
-            self.abort()
             raise
-        except ValueError as error:  # a NUL, or text that no file name can be
-            self.abort()
+        except ValueError as error:  # a NUL, or characters that no file name can hold
             raise OptionError(str(error), path=self.name, step="open output") from error
         except OSError as error:
-            self.abort()
             hint = ""
             if error.errno in (errno.ENOENT, errno.ENOTDIR):
                 hint = "create the directory first"
@@ -103,10 +104,10 @@ class FileSink:
             if self._fsync:
                 os.fsync(self.fd)
             if self._temporary is None:
-                name = _temporary_name()
-                # A link cannot replace a file, so the nameless one gets a name for a moment.
-                os.link(f"/proc/self/fd/{self.fd}", name, dst_dir_fd=self._directory)
-                self._temporary = name
+                # A link cannot replace a file, so the nameless one gets a name for a moment. It is known to
+                # `abort` before it exists: Ctrl-C may come right behind the link.
+                self._temporary = _temporary_name()
+                os.link(f"/proc/self/fd/{self.fd}", self._temporary, dst_dir_fd=self._directory)
             os.close(self._take_fd())  # a late error of a network file system shows here, before the rename
             os.rename(self._temporary, self._final, src_dir_fd=self._directory, dst_dir_fd=self._directory)
             self._temporary = None

@@ -37,7 +37,8 @@ class RemoteSink:
         self.outputs: list[tuple[int, int]] = []
         self._file: Any = None
         try:
-            self._fs, self._path = fsspec.core.url_to_fs(url)
+            # An instance of our own: fsspec shares them, and the transaction is for this file alone.
+            self._fs, self._path = fsspec.core.url_to_fs(url, skip_instance_cache=True)
         except ImportError as error:
             raise OptionError(str(error), path=url, hint="pip install what it names") from error
         except ValueError as error:
@@ -45,7 +46,9 @@ class RemoteSink:
 
     def open(self) -> None:
         try:
-            self._file = self._fs.open(self._path, "wb", autocommit=False)
+            # For some back ends (memory://) autocommit=False is not enough to hold the object back.
+            self._fs.start_transaction()
+            self._file = self._fs.open(self._path, "wb")
         except OSError as error:
             raise os_error(OutputError, error, path=self.name, step="open output") from error
 
@@ -58,10 +61,14 @@ class RemoteSink:
     def commit(self) -> None:
         try:
             self._file.close()
-            self._file.commit()
+            if hasattr(self._file, "commit"):
+                self._file.commit()
         except OSError as error:
             self.abort()
             raise os_error(OutputError, error, path=self.name, step="finish output") from error
+        except BaseException:  # back ends raise what they like
+            self.abort()
+            raise
         self._file = None
 
     def abort(self) -> None:
@@ -73,3 +80,6 @@ class RemoteSink:
             file.discard()
         with contextlib.suppress(Exception):
             file.close()
+        if not hasattr(file, "discard"):
+            with contextlib.suppress(Exception):
+                self._fs.rm_file(self._path)
