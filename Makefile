@@ -36,15 +36,12 @@ demo: build ## export a real tree of this machine, check it, say what was done
 test: build ## run all tests
 	$(BIN)/python -m pytest $(TESTS)
 
-lint: build ## ruff, and no warning in the C of our own files
-	$(BIN)/python -m pip install --quiet '.[lint]' --no-build-isolation --no-deps --dry-run >/dev/null
-	$(BIN)/python -m pip install --quiet ruff
+lint: $(VENV)/.lint ## ruff, and no warning in the C of our own files
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	bash .ci/warnings
 
-types: build ## mypy, strict
-	$(BIN)/python -m pip install --quiet mypy types-tqdm
+types: $(VENV)/.lint ## mypy, strict
 	$(BIN)/mypy
 
 sanitize: build ## the tests on a core built with AddressSanitizer and UndefinedBehaviorSanitizer
@@ -61,6 +58,10 @@ bench-memory: $(VENV)/.bench ## peak memory on a million files
 
 $(VENV)/.bench: build
 	$(BIN)/python -m pip install --quiet --no-build-isolation --editable '.[bench]'
+	@touch $@
+
+$(VENV)/.lint: build
+	$(BIN)/python -m pip install --quiet --no-build-isolation --editable '.[lint]'
 	@touch $@
 
 clean: ## remove what was built; the sources stay

@@ -25,6 +25,21 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(pytest.mark.skip(reason="slow: run with -m slow or TARCAST_SLOW=1"))
 
 
+MAY_SKIP = ("Skipped: slow:", "Skipped: not applicable:")
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """With TARCAST_NO_SKIPS=1 a test that was skipped for want of something fails the run."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if os.environ.get("TARCAST_NO_SKIPS") != "1" or reporter is None:
+        return
+    reasons = {str(r.longrepr[2]) for r in reporter.stats.get("skipped", []) if isinstance(r.longrepr, tuple)}
+    missing = sorted(reason for reason in reasons if not reason.startswith(MAY_SKIP))
+    if missing:
+        reporter.write_line(f"skipped though nothing may be: {'; '.join(missing)}", red=True)
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if TALLY.examples:
         terminalreporter.write_line(str(TALLY))

@@ -126,7 +126,8 @@ def os_error(
 ) -> InputError | OutputError:
     """`error` as `kind`, keeping its number; without a number its text is the message."""
     message = os.strerror(error.errno) if error.errno else str(error)
-    return kind(message, path=path, step=step, errno=error.errno, hint=hint or errno_hint(error.errno))
+    hint = hint or errno_hint(error.errno, writing=issubclass(kind, OutputError))
+    return kind(message, path=path, step=step, errno=error.errno, hint=hint)
 
 
 _HINTS = {
@@ -143,8 +144,10 @@ _HINTS = {
 }
 
 
-def errno_hint(errno: int | None) -> str:
-    """What to do about this error number, or ""."""
+def errno_hint(errno: int | None, *, writing: bool = False) -> str:
+    """What to do about this error number, or ""; `writing` where it is the output that fails."""
+    if writing and errno == _errno.EACCES:
+        return "run as a user who may write there, or write elsewhere"
     return _HINTS.get(errno or 0, "")
 
 

@@ -83,7 +83,7 @@ def failure(note: Note, roots: Sequence[tuple[bytes, bytes]], sink: str) -> Tarc
     step, message, hint = _words(note)
     code = note[2] or None
     if note[1] == "write":
-        return OutputError(message, path=sink, step=step, errno=code, hint=hint)
+        return OutputError(message, path=sink, step=step, errno=code, hint=errno_hint(code, writing=True))
     path = user_path(roots, note[3], note[4])
     if hint is _CHANGED_HINT:
         return ChangedError(

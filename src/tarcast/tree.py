@@ -48,7 +48,6 @@ class Entry:
     """
 
     __slots__ = (
-        "_xattrs_before",
         "gid",
         "linkname",
         "mode",

@@ -17,13 +17,17 @@ from .tree import ENTRY_TYPES, Entry, Tree, check_epoch
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
-    from typing import Any
+    from typing import Any, Protocol
 
     from ._core.export import MapHook, Mapped, Root
     from .sinks import Sink, Target
     from .tree import MapFunction, Path
 
     Trees = Path | Tree | Mapping[str, Path | Tree]
+
+    class Cancel(Protocol):
+        def is_set(self) -> bool: ...
+
 
 # How often a progress callable hears of an export, in seconds.
 _PROGRESS_EVERY = 0.1
@@ -37,6 +41,7 @@ def write_tar(
     digest: Iterable[str] = (),
     threads: int | None = None,
     progress: Callable[[Progress], object] | None = None,
+    cancel: Cancel | None = None,
     on_error: str = "fail",
     fsync: bool = False,
 ) -> Result:
@@ -57,11 +62,14 @@ def write_tar(
             one core, a second thread writes to a path or descriptor while the first
             reads; more are not used. The bytes never depend on it.
         progress: called about ten times a second, in the calling thread, with a
-            Progress, and once more when all is done. An exception from it ends the export.
+            Progress, and once more when all is written. An exception from it ends the export.
+        cancel: a threading.Event, or anything with is_set(); once it is set, by any
+            thread, the export ends within about 100 ms.
         on_error: "fail" ends the export at the first entry that cannot be read whole;
             "skip" leaves it out, or fills it with zeros once its header is written,
             and lists it in the result.
-        fsync: flush the output to the disk before returning.
+        fsync: flush a path or descriptor to the disk before returning; pipes and other
+            sinks have nothing to flush.
 
     Returns:
         A Result.
@@ -70,8 +78,10 @@ def write_tar(
         OptionError: an argument makes no sense; nothing was written.
         InputError: reading a tree failed (ChangedError: because it changed meanwhile).
         OutputError: writing failed.
+        Cancelled: `cancel` was set.
         KeyboardInterrupt: by Ctrl-C, within about 100 ms.
-        After any of them a path has its old content, if any, and a stream has no trailer.
+        After any of them a path has its old content, if any, and a stream has no trailer;
+        only a failing fsync of the directory comes after the new file is in place.
     """
     started = time.monotonic()
     named = _name_trees(trees)
@@ -88,15 +98,12 @@ def write_tar(
     with contextlib.ExitStack() as stack:
         roots = [_open_root(prefix, tree, epoch, stack) for prefix, tree in named]
         places = [(os.fsencode(tree.path), prefix) for prefix, tree in named]
-        try:
-            output.open()
-            export = _run(roots, output, hashes, on_error == "skip", threaded, progress, started, places)
-        except BaseException:
-            output.abort()
-            raise
+        stack.callback(output.abort)  # from here on, and harmless after a commit
+        output.open()
+        export = _run(roots, output, hashes, on_error == "skip", threaded, progress, cancel, started, places)
+        if progress is not None:
+            progress(Progress(export.entries, export.bytes_written, time.monotonic() - started, None, True))
         output.commit()
-    if progress is not None:
-        progress(Progress(export.entries, export.bytes_written, time.monotonic() - started, None, True))
     return Result(
         entries=export.entries,
         bytes_written=export.bytes_written,
@@ -116,6 +123,7 @@ def _run(
     skip_errors: bool,
     threaded: bool,
     progress: Callable[[Progress], object] | None,
+    cancel: Cancel | None,
     started: float,
     places: list[tuple[bytes, bytes]],
 ) -> Export:
@@ -123,6 +131,8 @@ def _run(
 
     def on_tick() -> None:
         nonlocal next_report
+        if cancel is not None and cancel.is_set():
+            raise Cancelled("the export was cancelled")
         now = time.monotonic()
         if progress is not None and now >= next_report:
             next_report = now + _PROGRESS_EVERY
@@ -138,7 +148,7 @@ def _run(
         fd=output.fd,
         write=output.write,
         observer=observer if hashes else None,
-        on_tick=on_tick if progress is not None else None,
+        on_tick=None if progress is None and cancel is None else on_tick,
         skip_errors=skip_errors,
         threaded=threaded,
         outputs=output.outputs,
@@ -285,6 +295,14 @@ def _map_hook(function: MapFunction) -> MapHook:
         if not isinstance(answer, Entry):
             raise OptionError(
                 f"map must give an Entry or None, not {type(answer).__name__}", path=entry.path, step="map"
+            )
+        missing = [name for name in Entry.__slots__ if not hasattr(answer, name)]
+        if missing:
+            raise OptionError(
+                f"map gave an Entry without {missing[0]}",
+                path=entry.path,
+                step="map",
+                hint="change the one it gets",
             )
         for what, value, low, high in (
             ("mode", answer.mode, 0, 0o7777),

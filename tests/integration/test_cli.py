@@ -348,6 +348,7 @@ class TestSummary:
             "dropped": 0,
             "digests": {"sha256": hashlib.sha256(data).hexdigest()},
             "warnings": [],
+            "warnings_lost": 0,
             "error": None,
         }
 

@@ -22,12 +22,14 @@ def blocks(document: str, language: str) -> list[str]:
 @pytest.fixture
 def checkout(tmp_path):
     """The parts of a checkout that the examples name, as a place to run them in."""
+    top = tmp_path / "checkout"
     for name in ("docs", "src"):
-        shutil.copytree(TOP / name, tmp_path / name, ignore=shutil.ignore_patterns("*.so", "__pycache__"))
-    shutil.copy(TOP / ".gitignore", tmp_path)
-    (tmp_path / "rootfs" / "tmp").mkdir(parents=True)
-    (tmp_path / "rootfs" / "tool").write_bytes(b"#!")
-    return tmp_path
+        shutil.copytree(TOP / name, top / name, ignore=shutil.ignore_patterns("*.so", "__pycache__"))
+    (top / "src" / "tarcast" / "built.so").write_bytes(b"\x7fELF")
+    shutil.copy(TOP / ".dockerignore", top)
+    (top / "rootfs" / "tmp").mkdir(parents=True)
+    (top / "rootfs" / "tool").write_bytes(b"#!")
+    return top
 
 
 def run(command: list[str], where: Path) -> subprocess.CompletedProcess[str]:
@@ -57,8 +59,8 @@ def test_shell_blocks_run(checkout):
     for command in commands:
         done = run(["bash", "-o", "pipefail", "-c", command], checkout)
         assert "warning" not in done.stderr
-    listed = run(["tar", "-tzf", "src.tar.gz"], checkout).stdout.split()
-    assert "tarcast/write.py" in listed
+    listed = run(["tar", "-tzf", "../context.tar.gz"], checkout).stdout.split()
+    assert "src/tarcast/write.py" in listed
     assert not [n for n in listed if n.endswith(".so")]
     assert run(["tar", "-tf", "all.tar"], checkout).stdout.split()[0] == "linux_amd64/"
 

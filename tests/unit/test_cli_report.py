@@ -37,6 +37,7 @@ def result(**changes: object) -> SimpleNamespace:
         "dropped": 0,
         "digests": {},
         "warnings": [],
+        "warnings_lost": 0,
     }
     return SimpleNamespace(**values | changes)
 

@@ -318,7 +318,7 @@ def test_path_is_left_alone_when_a_step_fails(
     error: BaseException,
 ) -> None:
     if function == "link" and either_way == "named":
-        pytest.skip("nothing is linked")
+        pytest.skip("not applicable: a named file is not linked")
     if old:
         (place / "out.tar").write_bytes(b"old")
     with monkeypatch.context() as patch:

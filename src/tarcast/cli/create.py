@@ -12,7 +12,7 @@ from tarcast.cli.parser import default_epoch, parse_create
 from tarcast.cli.progress import choose
 from tarcast.cli.report import Outcome, check_summary_file, show, summary, write_summary
 from tarcast.cli.stdio import say
-from tarcast.errors import InputError, OptionError, OutputError, TarcastError, os_error
+from tarcast.errors import OptionError, OutputError, TarcastError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -177,12 +177,7 @@ def excludes(options: Sequence[tuple[str, str]]) -> list[str | bytes]:
             continue
         from tarcast.patterns import read_ignore_file
 
-        try:
-            patterns += read_ignore_file(value)
-        except TarcastError:
-            raise
-        except OSError as error:
-            raise os_error(InputError, error, path=value, step="read the exclude patterns") from None
+        patterns += read_ignore_file(value)
     return patterns
 
 

@@ -170,7 +170,10 @@ def create_parser() -> Parser:
         help="hash the archive: sha256 or another name that Python's hashlib knows (repeatable)",
     )
     how.add_argument(
-        "--threads", metavar="N", type=_threads, help="worker threads; default: chosen as it runs"
+        "--threads",
+        metavar="N",
+        type=_threads,
+        help="1: no second thread that writes; default: with more than one core",
     )
     how.add_argument(
         "--on-error",

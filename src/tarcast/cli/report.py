@@ -73,12 +73,12 @@ def show(outcome: Outcome, display: Display, output: str | None) -> None:
                 say_json("warning", _warning(warning))
             else:
                 say(f"tarcast: warning: {warning}")
-        more = len(result.warnings) - WARNINGS_SHOWN
+        more = len(result.warnings) + result.warnings_lost - WARNINGS_SHOWN
         if more > 0 and not display.json_lines:
             say(f"tarcast: warning: and {more:,} more")
     if display.json_lines:
         values = summary(outcome, display)
-        values["warning_count"] = 0 if result is None else len(result.warnings)
+        values["warning_count"] = 0 if result is None else len(result.warnings) + result.warnings_lost
         del values["warnings"]
         say_json("end", {"done": True, "path": None, **values})
     elif outcome.error is not None:
@@ -113,7 +113,8 @@ def summary(outcome: Outcome, display: Display) -> dict[str, object]:
     """The JSON summary.
 
     Keys: version, exit_status, entries, bytes_written, seconds, skipped, dropped, digests (name: hex),
-    warnings (path, step, message, errno each) and error: null, or type, path, step, message, errno.
+    warnings (path, step, message, errno each), warnings_lost (how many more there were) and error: null, or
+    type, path, step, message, errno.
     After a failure, entries and bytes_written are those of the last progress report.
     """
     from tarcast._version import __version__
@@ -130,6 +131,7 @@ def summary(outcome: Outcome, display: Display) -> dict[str, object]:
         "dropped": result.dropped if result else 0,
         "digests": dict(result.digests) if result else {},
         "warnings": [_warning(warning) for warning in result.warnings] if result else [],
+        "warnings_lost": result.warnings_lost if result else 0,
         "error": None if outcome.error is None else _error(outcome.error),
     }
 

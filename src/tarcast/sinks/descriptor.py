@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import stat
@@ -47,7 +48,7 @@ class DescriptorSink:
     def commit(self) -> None:
         if self._fsync:
             try:
-                os.fsync(self.fd)
+                flush_to_disk(self.fd)
             except OSError as error:
                 raise os_error(OutputError, error, path=self.name, step="fsync") from error
 
@@ -61,6 +62,15 @@ def refuse_terminal(fd: int, name: str) -> None:
         raise OptionError(
             "refusing to write an archive to a terminal", path=name, hint="redirect it, or name a file"
         )
+
+
+def flush_to_disk(fd: int) -> None:
+    """fsync(2), where there is a disk: a pipe or a terminal has none and says EINVAL or EROFS."""
+    try:
+        os.fsync(fd)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.EROFS, errno.ENOTSUP):
+            raise
 
 
 def stdout_sink(*, fsync: bool) -> Sink:

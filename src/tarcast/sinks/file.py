@@ -8,7 +8,7 @@ import os
 import stat
 
 from ..errors import OptionError, OutputError, os_error
-from .descriptor import refuse_terminal
+from .descriptor import flush_to_disk, refuse_terminal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,10 +21,11 @@ _NO_TMPFILE = {errno.EOPNOTSUPP, errno.EISDIR, errno.ENOENT, errno.EINVAL}
 class FileSink:
     """Writes beside `path` and renames at the end, so a reader sees the old file or the whole new one.
 
-    The new file has no name while it is written (O_TMPFILE) where the file
-    system can do that, so not even a kill leaves anything behind; elsewhere it
-    has a hidden temporary name in the same directory. A symlink is written
-    through. A FIFO or a device is written to as it is.
+    The new file has no name until it is complete (O_TMPFILE) where the file
+    system can do that, so a kill while it is written leaves nothing behind;
+    elsewhere it has a hidden temporary name in the same directory. It keeps the
+    permissions of the file it replaces. A symlink is written through. A FIFO or
+    a device is written to as it is.
 
     Args:
         path: the final name.
@@ -42,6 +43,7 @@ class FileSink:
         self._final = b""
         self._temporary: bytes | None = None
         self._in_place = False
+        self._process = os.getpid()
 
     def open(self) -> None:
         try:
@@ -81,10 +83,19 @@ class FileSink:
                 )
                 refuse_terminal(self.fd, self.name)
                 return
-            self.outputs.append((old.st_dev, old.st_ino))
+            if old.st_nlink == 1:  # under another name it stays, and may be wanted
+                self.outputs.append((old.st_dev, old.st_ino))
         self.fd = self._create()
+        if old is not None:
+            self._keep_owner(old)
         new = os.fstat(self.fd)
         self.outputs.append((new.st_dev, new.st_ino))
+
+    def _keep_owner(self, old: os.stat_result) -> None:
+        """A file that is replaced keeps its permissions, and its owner where that is allowed."""
+        with contextlib.suppress(PermissionError):
+            os.fchown(self.fd, old.st_uid, old.st_gid)
+        os.fchmod(self.fd, stat.S_IMODE(old.st_mode))
 
     def _create(self) -> int:
         flags = os.O_WRONLY | os.O_CLOEXEC
@@ -99,10 +110,10 @@ class FileSink:
 
     def commit(self) -> None:
         try:
+            if self._fsync:
+                flush_to_disk(self.fd)
             if self._in_place:
                 return
-            if self._fsync:
-                os.fsync(self.fd)
             if self._temporary is None:
                 # A link cannot replace a file, so the nameless one gets a name for a moment. It is known to
                 # `abort` before it exists: Ctrl-C may come right behind the link.
@@ -124,6 +135,8 @@ class FileSink:
 
     def abort(self) -> None:
         """Close everything and remove what is not published; after `commit` nothing is left to remove."""
+        if self._process != os.getpid():  # a forked child: the file is its parent's
+            self._temporary = None
         if self.fd >= 0:
             with contextlib.suppress(OSError):
                 os.close(self._take_fd())

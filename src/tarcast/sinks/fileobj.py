@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+import os
 import select
+import stat
 
 from ..errors import OptionError, OutputError, os_error
 from .descriptor import DescriptorSink
@@ -35,6 +38,7 @@ class FileObjectSink:
     def open(self) -> None:
         fd = _plain_fd(self._target)
         if fd is None:
+            self._note_output()
             return
         self._flush()
         self._descriptor = DescriptorSink(fd, name=self.name, fsync=self._fsync)
@@ -42,6 +46,13 @@ class FileObjectSink:
         self.fd = fd
         self.write = None
         self.outputs = self._descriptor.outputs
+
+    def _note_output(self) -> None:
+        """The file below a compressor and the like, so that it is not archived while it grows."""
+        with contextlib.suppress(AttributeError, OSError, TypeError, ValueError):
+            status = os.fstat(self._target.fileno())
+            if stat.S_ISREG(status.st_mode):
+                self.outputs.append((status.st_dev, status.st_ino))
 
     def _write(self, view: memoryview) -> None:
         try:

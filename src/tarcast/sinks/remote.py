@@ -43,6 +43,8 @@ class RemoteSink:
             raise OptionError(str(error), path=url, hint="pip install what it names") from error
         except ValueError as error:
             raise OptionError(str(error), path=url) from error
+        except OSError as error:
+            raise os_error(OutputError, error, path=url, step="open output") from error
 
     def open(self) -> None:
         try:

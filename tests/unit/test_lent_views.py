@@ -1,0 +1,129 @@
+"""What a Python sink may do with the views it is lent: keep a part, and still never see memory used again."""
+
+from __future__ import annotations
+
+import gc
+import io
+import os
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from tarcast import Cancelled, Tree, write_tar
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    top = tmp_path / "tree"
+    top.mkdir()
+    for i in range(12):
+        (top / f"f{i:02d}").write_bytes(bytes([65 + i]) * 300_000)
+    return top
+
+
+class Keeper:
+    def __init__(self) -> None:
+        self.parts: list[memoryview] = []
+
+    def write(self, view: memoryview) -> int:
+        self.parts.append(view[:])  # outlives the release of `view`
+        return len(view)
+
+
+@pytest.mark.parametrize("digest", [[], ["sha256"]])
+def test_kept_slices_stay_as_they_were(tree: Path, digest: list[str]) -> None:
+    plain = io.BytesIO()
+    write_tar(tree, plain)
+    keeper = Keeper()
+    write_tar(tree, keeper, digest=digest)
+    assert len(keeper.parts) > 3
+    gc.collect()
+    assert b"".join(keeper.parts) == plain.getvalue()
+
+
+def test_view_itself_is_released(tree: Path) -> None:
+    views: list[memoryview] = []
+
+    class Sink:
+        def write(self, view: memoryview) -> None:
+            assert view.readonly
+            views.append(view)
+
+    write_tar(tree, Sink())
+    for view in views:
+        with pytest.raises(ValueError, match="released"):
+            view[0]
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_one_large_file_is_progress_and_can_be_cancelled(tmp_path: Path, threads: int) -> None:
+    (tmp_path / "d").mkdir()
+    with open(tmp_path / "d" / "large", "wb") as file:
+        file.truncate(1 << 40)
+    cancel = threading.Event()
+    reports: list[float] = []
+
+    def progress(report: object) -> None:
+        reports.append(time.monotonic())
+        if len(reports) == 5:
+            cancel.set()
+
+    with pytest.raises(Cancelled):
+        write_tar(tmp_path / "d", os.devnull, threads=threads, progress=progress, cancel=cancel)
+    assert len(reports) == 5
+    assert reports[-1] - reports[0] < 5
+
+
+def test_fork_in_a_callable_does_not_hang_the_child(tree: Path, tmp_path: Path) -> None:
+    children: list[int] = []
+
+    def fork_once(report: object) -> None:
+        if not children:
+            child = os.fork()
+            if child == 0:
+                raise SystemExit(7)
+            children.append(child)
+
+    try:
+        write_tar(tree, tmp_path / "out.tar", threads=2, progress=fork_once)
+    except SystemExit as error:
+        os._exit(int(str(error.code)))
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        pid, status = os.waitpid(children[0], os.WNOHANG)
+        if pid:
+            break
+        time.sleep(0.01)
+    else:
+        os.kill(children[0], 9)
+        os.waitpid(children[0], 0)
+        pytest.fail("the child hangs")
+    assert os.waitstatus_to_exitcode(status) == 7
+    assert (tmp_path / "out.tar").stat().st_size > 3_600_000
+
+
+def test_map_sees_all_attributes_however_many(tmp_path: Path) -> None:
+    top = Path("/dev/shm") / f"tarcast-{os.getpid()}"
+    if not top.parent.is_dir():
+        pytest.skip("needs /dev/shm, whose files take many attributes")
+    top.mkdir()
+    try:
+        (top / "f").touch()
+        for i in range(24):
+            os.setxattr(top / "f", f"user.a{i:02d}", b"x" * 60_000)
+        seen = []
+
+        def shorten(entry):
+            seen.append(len(entry.xattrs))
+            entry.xattrs = {name: value[:3] for name, value in entry.xattrs.items()}
+            return entry
+
+        out = io.BytesIO()
+        write_tar(Tree(top, map=shorten), out)
+        assert seen == [24]
+        assert out.getvalue().count(b"SCHILY.xattr.user.a") == 24
+    finally:
+        (top / "f").unlink()
+        top.rmdir()
