@@ -203,8 +203,16 @@ def test_walk_goes_deep_again_behind_a_deep_directory(root: bytes) -> None:
         assert walk(root) == expected
 
 
-def test_walk_keeps_a_bounded_number_of_descriptors(root: bytes) -> None:
-    dig(root, b"d", 300, after=b"z")
+@pytest.mark.parametrize("branches", [0, 12])
+def test_walk_keeps_a_bounded_number_of_descriptors(root: bytes, branches: int) -> None:
+    # Each branch is deep enough to have its parents closed, which are opened again for what follows it.
+    inner = root
+    for _ in range(branches):
+        for name in (b"branch", b"further"):
+            os.mkdir(os.path.join(inner, name))
+        dig(os.path.join(inner, b"branch"), b"d", OPEN_LEVELS + 20)
+        inner = os.path.join(inner, b"further")
+    dig(inner, b"d", 300, after=b"z")
     most = 0
 
     def count(entry: object) -> None:
