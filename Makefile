@@ -31,7 +31,7 @@ $(VENV)/.built: $(VENV)/.made setup.py $(NATIVE)
 build: $(VENV)/.built ## make the virtual environment and build the core in place
 
 demo: build ## export a real tree of this machine, check it, say what was done
-	$(BIN)/python -m demo
+	$(BIN)/python demo.py
 
 test: build ## run all tests
 	$(BIN)/python -m pytest $(TESTS)

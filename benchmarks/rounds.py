@@ -10,7 +10,7 @@ from pathlib import Path
 
 from benchmarks.check import TreeFacts, count_entries, sha256, tree_facts
 from benchmarks.contestants import Contestant
-from benchmarks.measure import RunFailed, Sample, settle
+from benchmarks.measure import RunFailed, Sample, settle, warm
 from benchmarks.report import Row, Work
 from benchmarks.stats import running_order
 
@@ -59,6 +59,8 @@ def timed_run(contestant: Contestant, row: Row, tree: Path, conditions: Conditio
     to_file = conditions.sink == "file"
     output = conditions.where / f"{contestant.name}.tar" if to_file else Path(os.devnull)
     settle(conditions.cold)
+    if not conditions.cold:
+        warm(tree, conditions.where / "warm.tar")
     if conditions.cold:  # the program itself is not what should be cold
         primed = conditions.where / f"{contestant.name}.primed"
         contestant.run(empty_tree(conditions.where), "file", primed)

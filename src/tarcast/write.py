@@ -53,8 +53,9 @@ def write_tar(
             standard output, or a URL that fsspec can open.
         epoch: time stamp in seconds since 1970 for trees that have none of their own.
         digest: names of hashlib algorithms to run over the archive.
-        threads: threads that may work on the export besides nothing else; None
-            chooses. The bytes never depend on it.
+        threads: 1 starts no thread. With 2 or more, or None on a machine with more than
+            one core, a second thread writes to a path or descriptor while the first
+            reads; more are not used. The bytes never depend on it.
         progress: called about ten times a second, in the calling thread, with a
             Progress, and once more when all is done. An exception from it ends the export.
         on_error: "fail" ends the export at the first entry that cannot be read whole;
@@ -81,14 +82,15 @@ def write_tar(
         raise OptionError(f"on_error must be 'fail' or 'skip', not {on_error!r}")
     if progress is not None and not callable(progress):
         raise OptionError(f"progress must be callable, not {type(progress).__name__}")
+    threaded = threads > 1 if threads is not None else _cores() > 1
     hashes = _make_hashes(digest)
     output = make_sink(sink, fsync=fsync)
     with contextlib.ExitStack() as stack:
         roots = [_open_root(prefix, tree, epoch, stack) for prefix, tree in named]
         places = [(os.fsencode(tree.path), prefix) for prefix, tree in named]
-        output.open()
         try:
-            export = _run(roots, output, hashes, on_error == "skip", progress, started, places)
+            output.open()
+            export = _run(roots, output, hashes, on_error == "skip", threaded, progress, started, places)
         except BaseException:
             output.abort()
             raise
@@ -112,6 +114,7 @@ def _run(
     output: Sink,
     hashes: dict[str, Any],
     skip_errors: bool,
+    threaded: bool,
     progress: Callable[[Progress], object] | None,
     started: float,
     places: list[tuple[bytes, bytes]],
@@ -137,6 +140,7 @@ def _run(
         observer=observer if hashes else None,
         on_tick=on_tick if progress is not None else None,
         skip_errors=skip_errors,
+        threaded=threaded,
         outputs=output.outputs,
     )
     if not export.run():
@@ -300,3 +304,8 @@ def _map_hook(function: MapFunction) -> MapHook:
         )
 
     return hook
+
+
+def _cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

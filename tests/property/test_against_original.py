@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
@@ -86,7 +87,10 @@ def check_random_tree(
     with on_disk(example.nodes, scratch) as directory:
         want = ask_original(original, example, directory, out)
         if isinstance(want, str):
+            # So far always a path too long for the system, met while following links.
             TALLY.refused += 1
+            with pytest.raises(tarcast.TarcastError):
+                tarcast.write_tar(sources(example, directory), io.BytesIO(), epoch=example.options.epoch)
             return
         TALLY.compared += 1
         try:
@@ -108,5 +112,5 @@ def check_random_tree(
 def test_random_trees_equal_the_original(original: Original, scratch: Path) -> None:
     before = TALLY.compared
     check_random_tree(original, scratch)
-    # Refusals are for the odd pattern that only looked well-formed; many would mean a test of nothing.
+    # Refusals are rare; many would mean a test of nothing.
     assert TALLY.compared - before >= 0.9 * EXAMPLES

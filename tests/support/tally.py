@@ -17,7 +17,7 @@ class Tally:
         return (
             f"compared {self.compared} random trees with the original, {self.differences} differences"
             f" ({self.clashes} of them where its open refuses what its walk kept;"
-            f" {self.refused} not compared because it failed)"
+            f" {self.refused} that it refuses, refused here too)"
         )
 
 

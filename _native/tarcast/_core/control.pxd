@@ -1,7 +1,9 @@
 # What a running export and the rest of the process share: counters, cancel, the regular look at signals.
 #
-# The export owns the struct. One thread writes the counters, any thread reads
-# them or sets `cancelled`. `tick` takes the GIL itself.
+# The export owns the struct. Each counter has one thread that writes it, any
+# thread reads them or sets `cancelled`. `tick` takes the GIL itself; only the
+# thread that called `run` may ask control_stops, since only there signals and
+# callables make sense. Others ask control_cancelled.
 
 from libc.stdint cimport int64_t, uint64_t
 
@@ -12,7 +14,8 @@ cdef enum:
 
 
 cdef struct Control:
-    uint64_t cancelled
+    uint64_t cancelled          # by the user, from any thread
+    uint64_t abandoned          # by the filling thread: what is still to be written is not wanted
     uint64_t entries            # headers written
     uint64_t bytes_written      # bytes that the sink has taken
     uint64_t skipped            # entries left out or cut because of an error that was to be skipped
@@ -20,6 +23,10 @@ cdef struct Control:
     int64_t next_tick           # nanoseconds of tc_coarse_now
     bint (*tick)(void* owner) noexcept nogil    # True: stop, an exception is kept by the owner
     void* owner                 # borrowed; outlives the run
+
+
+cdef inline bint control_cancelled(Control* control) noexcept nogil:
+    return tc_observe(&control.cancelled) != 0 or tc_observe(&control.abandoned) != 0
 
 
 cdef inline bint control_stops(Control* control) noexcept nogil:

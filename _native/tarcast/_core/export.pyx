@@ -94,6 +94,8 @@ cdef class Export:
         observer: the same for a callable that sees every byte before the sink.
         on_tick: callable without arguments, called about every 40 ms while the export runs.
         skip_errors: go on behind entries that cannot be read.
+        threaded: let a second thread write to `fd` while this one reads; `write` is
+            always called on the calling thread.
         outputs: (device, inode) of files that must not become entries.
     """
 
@@ -125,7 +127,8 @@ cdef class Export:
         self.replaced_above = []
         self.notes = []
 
-    def __init__(self, roots, *, int fd=-1, write=None, observer=None, on_tick=None, bint skip_errors=False, outputs=()):
+    def __init__(self, roots, *, int fd=-1, write=None, observer=None, on_tick=None, bint skip_errors=False,
+                 bint threaded=False, outputs=()):
         if self.kept or self.roots != NULL:
             raise RuntimeError("an Export cannot be configured twice")
         if (fd < 0) == (write is None):
@@ -146,6 +149,7 @@ cdef class Export:
         self.r.control.tick = tick
         self.r.control.owner = <void*>self
         self.r.skip_errors = skip_errors
+        self.r.threaded = threaded and fd >= 0
         self.set_outputs(list(outputs))
         self.set_roots(list(roots))
 

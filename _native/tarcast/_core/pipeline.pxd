@@ -1,17 +1,17 @@
 # Entry by entry from the walk to the chunk: select, collect, map, link, encode, copy the body.
 #
 # A Run is one export: the caller fills the first part, run_init the second.
-# It owns walker, scratch memory, links and chunk; everything else is borrowed.
+# It owns walker, scratch memory, links and chunks; everything else is borrowed.
 # No GIL; the hooks take it themselves and keep any exception for the caller.
 
 from libc.stdint cimport int64_t, uint64_t
 
-from tarcast._core.chunk cimport Chunk
 from tarcast._core.collect cimport Scratch
 from tarcast._core.control cimport Control
 from tarcast._core.entry cimport Entry
 from tarcast._core.links cimport Links
 from tarcast._core.match cimport Matcher
+from tarcast._core.pool cimport Pool
 from tarcast._core.remap cimport Remap
 from tarcast._core.sink cimport Sink
 from tarcast._core.status cimport Status
@@ -55,6 +55,7 @@ cdef struct Run:
     Control control
     Hooks hooks
     bint skip_errors
+    bint threaded               # let another thread write
     const FileId* outputs       # the archive itself and what it replaces: never archived
     size_t output_count
 
@@ -62,7 +63,7 @@ cdef struct Run:
     Scratch scratch
     Scratch ancestors           # for parents written late, while `scratch` holds the child
     Links links
-    Chunk chunk
+    Pool pool
     const char* path            # the entry in hand, for reports and progress
     size_t path_length
 

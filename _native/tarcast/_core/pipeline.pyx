@@ -4,42 +4,46 @@ from libc.errno cimport errno
 from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memcpy, memset
 
-from tarcast._core.chunk cimport chunk_free, chunk_init, chunk_room
+from tarcast._core.chunk cimport Chunk, chunk_room
 from tarcast._core.collect cimport Found, Scratch, collect_link, collect_open, scratch_free, scratch_init
 from tarcast._core.control cimport control_stops
 from tarcast._core.entry cimport Entry, Xattr
 from tarcast._core.header cimport BLOCK, Plan, header_plan, header_write
 from tarcast._core.links cimport links_add, links_clear, links_find
 from tarcast._core.pipeline cimport FATAL, NOTICE, SKIPPED, Root, Run, Severity
+from tarcast._core.pool cimport pool_drain, pool_free, pool_init, pool_start, pool_submit
 from tarcast._core.posix cimport (
-    DT_DIR, EACCES, EINTR, ENOMEM, O_CLOEXEC, O_DIRECTORY, O_RDONLY, S_IFDIR, S_IFMT, S_IFREG,
+    DT_DIR, EACCES, EINTR, EMFILE, ENFILE, ENOENT, ENOMEM, ENOTDIR, O_CLOEXEC, O_DIRECTORY, O_RDONLY, S_IFDIR, S_IFMT, S_IFREG,
     close, openat, read, tc_fstat, tc_publish,
 )
 from tarcast._core.remap cimport remap_stat, whole_seconds
-from tarcast._core.sink cimport sink_write
 from tarcast._core.status cimport (
     STEP_CALLBACK, STEP_ENCODE, STEP_GREW, STEP_MEMORY, STEP_OPEN, STEP_OUTPUT_INSIDE, STEP_READ_DATA, STEP_READ_DIR,
     STEP_READ_XATTR, STEP_SHRANK, STEP_STAT, STEP_XATTR_NAME, Status, Step, fail,
 )
-from tarcast._core.walk cimport Item, Level, walk_begin, walk_enter, walk_free, walk_init, walk_next
+from tarcast._core.walk cimport Item, Level, walk_begin, walk_enter, walk_free, walk_init, walk_next, walk_spare
 from tarcast._core.xattr cimport XattrBuffer, xattr_name_fits, xattr_read
 
 
 cdef int run_init(Run* run) noexcept nogil:
     """0, or -1 when out of memory (run_free is still right to call)."""
-    if (walk_init(&run.walker) | scratch_init(&run.scratch) | scratch_init(&run.ancestors) | chunk_init(&run.chunk)) != 0:
+    if (walk_init(&run.walker) | scratch_init(&run.scratch) | scratch_init(&run.ancestors)
+            | pool_init(&run.pool, &run.sink, &run.control)) != 0:
         return -1
+    if run.threaded:
+        pool_start(&run.pool)   # without a thread to be had, all is written on this one
     run.path = b""
     run.path_length = 0
     return 0
 
 
 cdef void run_free(Run* run) noexcept nogil:
+    """Also for a Run of zeros, and twice."""
+    pool_free(&run.pool)
     walk_free(&run.walker)
     scratch_free(&run.scratch)
     scratch_free(&run.ancestors)
     links_clear(&run.links)
-    chunk_free(&run.chunk)
     run.path = b""
     run.path_length = 0
 
@@ -82,24 +86,25 @@ cdef int attribute_problem(Run* run, Severity severity, Step step, int error, co
 
 
 cdef int flush(Run* run) noexcept nogil:
-    """Hand the chunk to the observer and the sink, and empty it."""
+    """Hand the chunk to the observer and on its way to the sink; another, empty one takes its place."""
     cdef Status status
-    if run.hooks.observe != NULL and run.hooks.observe(run.hooks.owner, run.chunk.data, run.chunk.length) != 0:
+    cdef Chunk* chunk = run.pool.filling
+    if run.hooks.observe != NULL and run.hooks.observe(run.hooks.owner, chunk.data, chunk.length) != 0:
         fail(&status, STEP_CALLBACK, 0)
         return give_up(run, &status)
-    if sink_write(&run.sink, &run.control, run.chunk.data, run.chunk.length, &status) != 0:
+    if pool_submit(&run.pool, &status) != 0:
         return give_up(run, &status)
-    run.chunk.length = 0
     return 0
 
 
 cdef int flush_when_full(Run* run) noexcept nogil:
-    return flush(run) if chunk_room(&run.chunk) == 0 else 0
+    return flush(run) if chunk_room(run.pool.filling) == 0 else 0
 
 
 cdef void put_zeros(Run* run, size_t count) noexcept nogil:
-    memset(run.chunk.data + run.chunk.length, 0, count)
-    run.chunk.length += count
+    cdef Chunk* chunk = run.pool.filling
+    memset(chunk.data + chunk.length, 0, count)
+    chunk.length += count
 
 
 cdef int put_header(Run* run, Entry* entry) noexcept nogil:
@@ -115,8 +120,8 @@ cdef int put_header(Run* run, Entry* entry) noexcept nogil:
         entry.xattr_count = 0
         if not header_plan(entry, &plan):
             return give_up(run, &status)
-    header_write(entry, &plan, run.chunk.data + run.chunk.length)
-    run.chunk.length += plan.size
+    header_write(entry, &plan, run.pool.filling.data + run.pool.filling.length)
+    run.pool.filling.length += plan.size
     tc_publish(&run.control.entries, run.control.entries + 1)
     return flush_when_full(run)
 
@@ -134,12 +139,12 @@ cdef int put_body(Run* run, int fd, uint64_t size) noexcept nogil:
     cdef ssize_t got
     cdef Status status
     while left > 0:
-        want = chunk_room(&run.chunk)
+        want = chunk_room(run.pool.filling)
         spare = 0
         if left <= want:
             want = <size_t>left
             spare = 1
-        got = read(fd, run.chunk.data + run.chunk.length, want + spare)
+        got = read(fd, run.pool.filling.data + run.pool.filling.length, want + spare)
         if got < 0 and errno == EINTR:
             run.control.next_tick = 0
             if control_stops(&run.control):
@@ -161,12 +166,12 @@ cdef int put_body(Run* run, int fd, uint64_t size) noexcept nogil:
             if problem(run, &status) != 0:
                 return -1
             got = <ssize_t>left
-        run.chunk.length += <size_t>got
+        run.pool.filling.length += <size_t>got
         left -= <uint64_t>got
         if flush_when_full(run) != 0:
             return -1
     while left > 0:
-        want = chunk_room(&run.chunk)
+        want = chunk_room(run.pool.filling)
         if left < want:
             want = <size_t>left
         put_zeros(run, want)
@@ -183,7 +188,7 @@ cdef int put_body(Run* run, int fd, uint64_t size) noexcept nogil:
 cdef int load_attributes(Run* run, Scratch* scratch, int fd, int dirfd, const char* name, Entry* entry) noexcept nogil:
     """Attributes of the entry into `scratch`; unreadable ones are left out with a notice (tar-bytes 4.3).
 
-    1 when the entry itself is to be skipped.
+    1 when the entry is gone. One whose attributes cannot even be listed goes on without, if errors are skipped.
     """
     cdef XattrBuffer* found = &scratch.xattrs
     cdef Status status
@@ -192,7 +197,10 @@ cdef int load_attributes(Run* run, Scratch* scratch, int fd, int dirfd, const ch
     entry.xattr_count = 0
     entry.xattrs = NULL
     if xattr_read(found, fd, dirfd, name, &status) != 0:
-        return 1 if problem(run, &status) == 0 else -1
+        if problem(run, &status) != 0:
+            return -1
+        found.count = 0
+        return 1 if status.error == ENOENT or status.error == ENOTDIR else 0
     for i in range(found.count):
         if found.items[i].error:
             if attribute_problem(run, NOTICE, STEP_READ_XATTR, found.items[i].error, &found.items[i]) != 0:
@@ -333,12 +341,21 @@ cdef int put_opened(Run* run, const Item* item, const Found* found) noexcept nog
     return 0
 
 
+cdef int open_item(Run* run, const Item* item, Found* found, Status* status) noexcept nogil:
+    """collect_open; when descriptors run out, with those that the walk can do without."""
+    cdef int result
+    while True:
+        result = collect_open(&run.scratch, item.dirfd, item.name, item.kind, found, status)
+        if result != 0 or (found.open_error != EMFILE and found.open_error != ENFILE) or not walk_spare(&run.walker):
+            return result
+
+
 cdef int put_item(Run* run, const Item* item) noexcept nogil:
     """Write one selected entry; a directory's children come next. What cannot be done is reported by the policy."""
     cdef Found found
     cdef Status status
     cdef int result
-    if collect_open(&run.scratch, item.dirfd, item.name, item.kind, &found, &status) != 0:
+    if open_item(run, item, &found, &status) != 0:
         return problem(run, &status)
     result = put_opened(run, item, &found)
     if item.kind == DT_DIR and (found.st.mode & <unsigned int>S_IFMT) == <unsigned int>S_IFDIR and result == 0:
@@ -357,7 +374,7 @@ cdef int pass_through(Run* run, const Item* item) noexcept nogil:
     """A directory that no pattern selects: its entry waits for a selected descendant."""
     cdef Status status
     cdef Found found
-    if collect_open(&run.scratch, item.dirfd, item.name, item.kind, &found, &status) != 0:
+    if open_item(run, item, &found, &status) != 0:
         return problem(run, &status)
     if (found.st.mode & <unsigned int>S_IFMT) != <unsigned int>S_IFDIR or found.fd < 0:
         if found.fd >= 0:
@@ -428,5 +445,10 @@ cdef int run_tree(Run* run, const Root* root) noexcept nogil:
 
 cdef int run_finish(Run* run) noexcept nogil:
     """The two zero blocks that end an archive, and everything out. 0, or -1 after the reason was reported."""
+    cdef Status status
     put_zeros(run, 2 * BLOCK)
-    return flush(run)
+    if flush(run) != 0:
+        return -1
+    if pool_drain(&run.pool, &status) != 0:
+        return give_up(run, &status)
+    return 0

@@ -14,6 +14,8 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -369,6 +371,47 @@ static inline int64_t tc_coarse_now(void)
     clock_gettime(CLOCK_MONOTONIC, &now);
 #endif
     return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+/* Wait on `cond` (made by tc_cond_init) for at most `milliseconds`. */
+static inline int tc_cond_init(pthread_cond_t *cond)
+{
+#ifdef __APPLE__
+    return pthread_cond_init(cond, NULL);
+#else
+    pthread_condattr_t attributes;
+    if (pthread_condattr_init(&attributes) != 0)
+        return -1;
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    int result = pthread_cond_init(cond, &attributes);
+    pthread_condattr_destroy(&attributes);
+    return result;
+#endif
+}
+
+static inline void tc_cond_wait(pthread_cond_t *cond, pthread_mutex_t *lock, int milliseconds)
+{
+    struct timespec until;
+#ifdef __APPLE__
+    clock_gettime(CLOCK_REALTIME, &until);
+#else
+    clock_gettime(CLOCK_MONOTONIC, &until);
+#endif
+    until.tv_nsec += (long)milliseconds * 1000000L;
+    until.tv_sec += until.tv_nsec / 1000000000L;
+    until.tv_nsec %= 1000000000L;
+    pthread_cond_timedwait(cond, lock, &until);
+}
+
+/* Start a thread that gets no signals: those are for the interpreter's own threads. 0 or an errno. */
+static inline int tc_thread_start(pthread_t *thread, void *(*body)(void *), void *argument)
+{
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int result = pthread_create(thread, NULL, body, argument);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return result;
 }
 
 /* Numbers that one thread writes while others read. */

@@ -43,4 +43,21 @@ cdef extern from "posix.h" nogil:
     int O_RDONLY, O_DIRECTORY, O_NOFOLLOW, O_NOATIME, O_NONBLOCK, O_CLOEXEC, O_NOCTTY
     int DT_UNKNOWN, DT_DIR, DT_REG, DT_LNK, DT_CHR, DT_BLK, DT_FIFO, DT_SOCK
     int S_IFMT, S_IFDIR, S_IFREG, S_IFLNK, S_IFCHR, S_IFBLK, S_IFIFO, S_IFSOCK
-    int ENOENT, ENOTDIR, EACCES, EPERM, ELOOP, ENXIO, EINTR, EAGAIN, EIO, ENOTSUP, ENOMEM, E2BIG, ERANGE, ENOSYS, ENODATA, EISDIR, EOPNOTSUPP
+    int ENOENT, ENOTDIR, EACCES, EPERM, ELOOP, ENXIO, EINTR, EAGAIN, EIO, ENOTSUP, ENOMEM, E2BIG, ERANGE, ENOSYS, ENODATA, EISDIR, EOPNOTSUPP, EMFILE, ENFILE
+
+    ctypedef struct pthread_t:
+        pass
+    ctypedef struct pthread_mutex_t:
+        pass
+    ctypedef struct pthread_cond_t:
+        pass
+    int pthread_mutex_init(pthread_mutex_t* lock, void* attributes)
+    int pthread_mutex_destroy(pthread_mutex_t* lock)
+    int pthread_mutex_lock(pthread_mutex_t* lock)
+    int pthread_mutex_unlock(pthread_mutex_t* lock)
+    int pthread_cond_destroy(pthread_cond_t* cond)
+    int pthread_cond_signal(pthread_cond_t* cond)
+    int pthread_join(pthread_t thread, void** result)
+    int tc_cond_init(pthread_cond_t* cond)
+    void tc_cond_wait(pthread_cond_t* cond, pthread_mutex_t* lock, int milliseconds)
+    int tc_thread_start(pthread_t* thread, void* (*body)(void*) noexcept nogil, void* argument)

@@ -17,4 +17,5 @@ cdef struct Sink:
 
 cdef int sink_open_fd(Sink* sink, int fd) noexcept nogil
 cdef void sink_open_call(Sink* sink, int (*call)(void*, const char*, size_t) noexcept nogil, void* owner) noexcept nogil
-cdef int sink_write(Sink* sink, Control* control, const char* data, size_t size, Status* status) noexcept nogil
+cdef int sink_write(Sink* sink, Control* control, const char* data, size_t size, bint caller,
+                    Status* status) noexcept nogil

@@ -3,7 +3,7 @@
 from libc.errno cimport errno
 from libc.stdint cimport uint64_t
 
-from tarcast._core.control cimport TICK_MS, Control, control_stops
+from tarcast._core.control cimport TICK_MS, Control, control_cancelled, control_stops
 from tarcast._core.posix cimport EAGAIN, EINTR, tc_observe, tc_publish, tc_sink_kind, tc_wait_writable, tc_write_nowait, write
 from tarcast._core.sink cimport Sink
 from tarcast._core.status cimport STEP_CALLBACK, STEP_WRITE, Status, fail
@@ -31,16 +31,17 @@ cdef void sink_open_call(Sink* sink, int (*call)(void*, const char*, size_t) noe
     sink.owner = owner
 
 
-cdef int sink_write(Sink* sink, Control* control, const char* data, size_t size, Status* status) noexcept nogil:
+cdef int sink_write(Sink* sink, Control* control, const char* data, size_t size, bint caller,
+                    Status* status) noexcept nogil:
     """Write all of it, or -1: STEP_CALLBACK when told to stop or the call raised, else STEP_WRITE with errno.
 
-    While a pipe or socket is full it waits a tick at a time, so that a stalled
+    `caller` says that this is the thread that called `run`. While a pipe or socket is full it waits a tick at a time, so that a stalled
     reader never keeps a signal or a cancel from being seen.
     """
     cdef ssize_t got
     cdef int ready
     while size > 0:
-        if control_stops(control):
+        if control_stops(control) if caller else control_cancelled(control):
             return fail(status, STEP_CALLBACK, 0)
         if sink.kind == KIND_CALL:
             if sink.call(sink.owner, data, size) != 0:
@@ -57,7 +58,8 @@ cdef int sink_write(Sink* sink, Control* control, const char* data, size_t size,
                     continue
             elif errno == EINTR:
                 # A signal came: let its handler run now rather than at the next tick.
-                control.next_tick = 0
+                if caller:
+                    control.next_tick = 0
                 continue
             return fail(status, STEP_WRITE, errno)
         data += got

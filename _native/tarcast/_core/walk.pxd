@@ -55,7 +55,7 @@ cdef struct Walker:
     Level* levels
     size_t depth            # levels in use
     size_t capacity
-    size_t oldest           # lowest level whose descriptor may still be open
+    size_t oldest           # lowest level behind the root whose descriptor may still be open; the root's always is
     char* path
     size_t path_capacity
     size_t root_prefix      # length of the tree's own prefix in every path
@@ -71,3 +71,4 @@ cdef int walk_begin(Walker* walker, int fd, const char* prefix, size_t prefix_le
                     Matcher* excludes, Status* status) noexcept nogil
 cdef int walk_next(Walker* walker, Item* item, Status* status) noexcept nogil
 cdef int walk_enter(Walker* walker, const Item* item, int fd, bint emitted, Status* status) noexcept nogil
+cdef bint walk_spare(Walker* walker) noexcept nogil

@@ -7,7 +7,7 @@ from libc.string cimport memcpy, memset, strcmp
 
 from tarcast._core.match cimport Matcher, match_path, match_prunes_matched, match_prunes_unmatched
 from tarcast._core.posix cimport (
-    DT_DIR, DT_UNKNOWN, ENOMEM, O_CLOEXEC, O_DIRECTORY, O_NOFOLLOW, O_RDONLY, close, openat, tc_dir, tc_dir_begin,
+    DT_DIR, DT_UNKNOWN, ELOOP, ENOENT, ENOMEM, ENOTDIR, O_CLOEXEC, O_DIRECTORY, O_NOFOLLOW, O_RDONLY, close, openat, tc_dir, tc_dir_begin,
     tc_dir_end, tc_dir_next, tc_fstat, tc_lstatat, tc_stat, tc_type_of_mode,
 )
 from tarcast._core.status cimport STEP_MEMORY, STEP_READ_DIR, STEP_REPLACED, STEP_STAT, Status, fail
@@ -178,21 +178,85 @@ cdef int push(Walker* walker, int fd, size_t prefix, bint emitted, Status* statu
     return 0
 
 
-cdef int pop(Walker* walker, Status* status) noexcept nogil:
-    """Leave the innermost directory; its parent's descriptor is reopened by ".." if it was closed."""
-    cdef Level* level = &walker.levels[walker.depth - 1]
-    cdef Level* parent
+cdef bint walk_spare(Walker* walker) noexcept nogil:
+    """Close the outer half of the open directories because descriptors ran out. False: none can be spared."""
+    cdef size_t count = (walker.depth - walker.oldest) // 2
+    cdef size_t i
+    for i in range(count):
+        if not walker.levels[walker.oldest].emitted:
+            return i > 0
+        close_level(&walker.levels[walker.oldest])
+        walker.oldest += 1
+    return count > 0
+
+
+cdef int open_level(const Level* level, int dirfd, const char* name) noexcept nogil:
+    """`name` in `dirfd` if it is the very directory that `level` once had open, else the negative errno."""
     cdef tc_stat st
+    cdef int error = -ENOENT
+    cdef int fd = openat(dirfd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
+    if fd < 0:
+        return -errno
+    if tc_fstat(fd, &st) != 0:
+        error = -errno
+    elif st.dev == level.dev and st.ino == level.ino:
+        return fd
+    close(fd)
+    return error
+
+
+cdef int open_by_names(Walker* walker, size_t index) noexcept nogil:
+    """The directory of level `index`, by its name from the nearest open one above it; else the negative errno."""
+    cdef size_t above = index
+    cdef size_t i
+    cdef int fd
+    cdef int below
+    while walker.levels[above].fd < 0:      # the root stays open
+        above -= 1
+    fd = walker.levels[above].fd
+    for i in range(above + 1, index + 1):
+        walker.path[walker.levels[i].prefix - 1] = 0
+        below = open_level(&walker.levels[i], fd, walker.path + walker.levels[i - 1].prefix)
+        walker.path[walker.levels[i].prefix - 1] = c'/'
+        if i > above + 1:
+            close(fd)
+        if below < 0:
+            return below
+        fd = below
+    return fd
+
+
+cdef int reopen_parent(Walker* walker, Status* status) noexcept nogil:
+    """Open the closed parent of the innermost level again.
+
+    By "..", which is quick; if that leads elsewhere, because the directory was
+    moved, by the names that led here. What is not the same directory as before
+    is never taken for it.
+    """
+    cdef Level* level = &walker.levels[walker.depth - 1]
+    cdef Level* parent = &walker.levels[walker.depth - 2]
+    cdef int fd = -1
+    if level.fd >= 0:
+        fd = open_level(parent, level.fd, b"..")
+    if fd < 0:
+        fd = open_by_names(walker, walker.depth - 2)
+    if fd >= 0:
+        parent.fd = fd
+        walker.oldest = walker.depth - 2
+        return 0
+    if parent.next == parent.count:     # nothing more is wanted of it
+        return 0
+    if fd == -ENOENT or fd == -ENOTDIR or fd == -ELOOP:
+        return fail(status, STEP_REPLACED, 0)
+    return fail(status, STEP_READ_DIR, -fd)
+
+
+cdef int pop(Walker* walker, Status* status) noexcept nogil:
+    """Leave the innermost directory; its parent's descriptor is opened again if it was closed."""
+    cdef Level* level = &walker.levels[walker.depth - 1]
     cdef int result = 0
-    if walker.depth > 1:
-        parent = &walker.levels[walker.depth - 2]
-        if parent.fd < 0:
-            parent.fd = openat(level.fd, b"..", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
-            if parent.fd < 0 or tc_fstat(parent.fd, &st) != 0:
-                result = fail(status, STEP_READ_DIR, errno)
-            elif st.dev != parent.dev or st.ino != parent.ino:
-                result = fail(status, STEP_REPLACED, 0)
-            walker.oldest = walker.depth - 2
+    if walker.depth > 1 and walker.levels[walker.depth - 2].fd < 0:
+        result = reopen_parent(walker, status)
     close_level(level)
     if level.arena_capacity > KEEP:
         free(level.arena)
@@ -202,7 +266,7 @@ cdef int pop(Walker* walker, Status* status) noexcept nogil:
         level.arena_capacity = level.capacity = 0
     walker.depth -= 1
     if walker.oldest > walker.depth:
-        walker.oldest = walker.depth
+        walker.oldest = walker.depth if walker.depth > 0 else 1
     return result
 
 
@@ -213,7 +277,7 @@ cdef int walk_begin(Walker* walker, int fd, const char* prefix, size_t prefix_le
     walker.includes = includes
     walker.excludes = excludes
     walker.depth = 0
-    walker.oldest = 0
+    walker.oldest = 1
     walker.root_prefix = prefix_length
     grown = <unsigned char*>realloc(walker.hits, hit_count(walker) + 1)
     if grown == NULL or not path_room(walker, prefix_length):

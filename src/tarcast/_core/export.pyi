@@ -21,6 +21,7 @@ class Export:
         observer: Callable[[memoryview], object] | None = None,
         on_tick: Callable[[], object] | None = None,
         skip_errors: bool = False,
+        threaded: bool = False,
         outputs: Iterable[tuple[int, int]] = (),
     ) -> None: ...
     def run(self) -> bool: ...

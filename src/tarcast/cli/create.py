@@ -147,7 +147,7 @@ def trees_of(arguments: Sequence[str]) -> str | dict[str, str]:
             if not name:
                 raise OptionError("this directory has no name of its own", path=path, hint="write NAME=DIR")
         if name in trees:
-            raise OptionError(f'"{name}" and "{trees[name]}" would both be "{name}"', hint="write NAME=DIR")
+            raise OptionError(f'"{trees[name]}" and "{path}" would both be "{name}"', hint="write NAME=DIR")
         trees[name] = path
     return trees
 

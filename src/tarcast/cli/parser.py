@@ -26,7 +26,7 @@ _EXAMPLES = """\
 examples:
   tarcast create build/ -o build.tar
       the tree build/ as build.tar; the file appears when it is complete
-  tarcast create --exclude-from .dockerignore . | gzip > context.tar.gz
+  tarcast create --exclude-from .dockerignore . | gzip > ../context.tar.gz
       without -o into the pipe, leaving out what .dockerignore says
   tarcast create --epoch 0 --digest sha256 rootfs/ -o rootfs.tar
       the same bytes at any time, and their SHA-256

@@ -89,7 +89,7 @@ def show(outcome: Outcome, display: Display, output: str | None) -> None:
 
 def _error_line(error: BaseException) -> str:
     if isinstance(error, TarcastError):
-        return f"tarcast: error: {error}"
+        return f"tarcast: error: {error}".replace("on_error='skip'", "--on-error skip")
     return f"tarcast: {error_message(error)}"
 
 

@@ -51,6 +51,7 @@ def make_sink(target: Any, *, fsync: bool) -> Sink:
 
     Raises:
         OptionError: it is none of these, or a file object for text.
+        OutputError: a descriptor that is not open.
     """
     if isinstance(target, bool):
         raise OptionError(f"cannot write to {target!r}")

@@ -17,7 +17,11 @@ if TYPE_CHECKING:
 
 
 class DescriptorSink:
-    """Writes to descriptor `fd`. After a failure what was written stays, without the trailer of a tar."""
+    """Writes to descriptor `fd`. After a failure what was written stays, without the trailer of a tar.
+
+    Raises:
+        OutputError: it is not open.
+    """
 
     write: Callable[[memoryview], None] | None = None
 
@@ -26,9 +30,12 @@ class DescriptorSink:
         self.name = name or f"descriptor {fd}"
         self.outputs: list[tuple[int, int]] = []
         self._fsync = fsync
-        try:  # now, since the number of a closed one may be that of a tree's directory later
-            self._flags = fcntl.fcntl(fd, fcntl.F_GETFL)
-            self._status = os.fstat(fd)
+        # Now: the next file that is opened takes the number of a closed descriptor.
+        self._flags, self._status = self._look()
+
+    def _look(self) -> tuple[int, os.stat_result]:
+        try:
+            return fcntl.fcntl(self.fd, fcntl.F_GETFL), os.fstat(self.fd)
         except (OSError, OverflowError, ValueError) as error:
             raise OutputError(
                 f"not an open descriptor: {error}",
