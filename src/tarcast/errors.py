@@ -25,7 +25,6 @@ class TarcastError(Exception):
     """
 
     exit_code = 3
-    _keywords: tuple[str, ...] = ("path", "step", "errno", "hint")
 
     def __init__(
         self,
@@ -44,9 +43,9 @@ class TarcastError(Exception):
         self.hint = hint
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Errors travel: copied, pickled, raised out of a process pool, nothing of them gets lost."""
-        keywords = {name: getattr(self, name) for name in self._keywords}
-        return _again, (type(self), self.message, keywords), self.__dict__
+        # The way of Exception would lose the number of an OSError, and could not rebuild a ChangedError.
+        fields = {"path": self.path, "step": self.step, "errno": self.errno, "hint": self.hint}
+        return _rebuilt, (type(self), self.message, fields), self.__dict__
 
     def __str__(self) -> str:
         parts = []
@@ -58,10 +57,6 @@ class TarcastError(Exception):
         if self.errno:
             text += f" [{_errno.errorcode.get(self.errno, self.errno)}]"
         return f"{text}; {self.hint}" if self.hint else text
-
-
-def _again(kind: type[TarcastError], message: str, keywords: dict[str, Any]) -> TarcastError:
-    return kind(message, **keywords)
 
 
 class OptionError(TarcastError, ValueError):
@@ -85,8 +80,6 @@ class InputError(TarcastError, OSError):
 class ChangedError(InputError):
     """A file changed while it was exported: it shrank, grew or was replaced."""
 
-    _keywords = (*InputError._keywords, "expected", "seen")
-
     def __init__(
         self,
         message: str,
@@ -102,6 +95,10 @@ class ChangedError(InputError):
         self.expected = expected
         self.seen = seen
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        rebuild, (kind, message, fields), state = super().__reduce__()
+        return rebuild, (kind, message, fields | {"expected": self.expected, "seen": self.seen}), state
+
 
 class OutputError(TarcastError, OSError):
     """Writing the archive failed; a file sink left nothing under the final name."""
@@ -113,6 +110,10 @@ class Cancelled(TarcastError):
     """The export was cancelled from another thread."""
 
     exit_code = 130
+
+
+def _rebuilt(kind: type[TarcastError], message: str, fields: dict[str, Any]) -> TarcastError:
+    return kind(message, **fields)
 
 
 def os_error(

@@ -17,11 +17,7 @@ if TYPE_CHECKING:
 
 
 class DescriptorSink:
-    """Writes to descriptor `fd`. After a failure what was written stays, without the trailer of a tar.
-
-    Raises:
-        OutputError: it is not open.
-    """
+    """Writes to descriptor `fd`. After a failure what was written stays, without the trailer of a tar."""
 
     write: Callable[[memoryview], None] | None = None
 
@@ -30,12 +26,9 @@ class DescriptorSink:
         self.name = name or f"descriptor {fd}"
         self.outputs: list[tuple[int, int]] = []
         self._fsync = fsync
-        # Now: the next file that is opened takes the number of a closed descriptor.
-        self._flags, self._status = self._look()
-
-    def _look(self) -> tuple[int, os.stat_result]:
-        try:
-            return fcntl.fcntl(self.fd, fcntl.F_GETFL), os.fstat(self.fd)
+        try:  # now, since the number of a closed one may be that of a tree's directory later
+            self._flags = fcntl.fcntl(fd, fcntl.F_GETFL)
+            self._status = os.fstat(fd)
         except (OSError, OverflowError, ValueError) as error:
             raise OutputError(
                 f"not an open descriptor: {error}",
