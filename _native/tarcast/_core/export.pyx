@@ -4,13 +4,14 @@
 # Python objects behind borrowed pointers alive. It runs once. Problems come
 # out as plain tuples; what they mean in words is the Python layer's business.
 
+from cpython.buffer cimport PyBuffer_FillInfo
 from cpython.exc cimport PyErr_CheckSignals
-from cpython.memoryview cimport PyMemoryView_FromMemory
 from libc.errno cimport errno
 from libc.stdint cimport int64_t, uint64_t
-from libc.stdlib cimport calloc, free
-from libc.string cimport memset
+from libc.stdlib cimport calloc, free, malloc
+from libc.string cimport memcpy, memset
 
+from tarcast._core.chunk cimport CHUNK_CAPACITY, Chunk
 from tarcast._core.control cimport Control
 from tarcast._core.entry cimport Entry, Xattr
 from tarcast._core.match cimport PatternList
@@ -26,8 +27,6 @@ from tarcast._core.status cimport (
 from tarcast._core.xattr cimport XattrBuffer
 
 cdef extern from "Python.h":
-    enum:
-        PyBUF_READ
     char* PyBytes_AsString(object) except NULL
 
 STEPS = {
@@ -52,6 +51,25 @@ STEPS = {
 # Notes beyond this many are counted, not kept: memory must not grow with the tree.
 cdef enum:
     MOST_NOTES = 10000
+
+
+cdef class Lent:
+    """A piece of output lent to a Python callable, as a read-only buffer."""
+
+    cdef const char* data
+    cdef Py_ssize_t size
+    cdef Py_ssize_t exports         # views that are alive
+    cdef char* owned                # memory to free with this object, once it was given away
+
+    def __getbuffer__(self, Py_buffer* buffer, int flags):
+        PyBuffer_FillInfo(buffer, self, <void*>self.data, self.size, 1, flags)
+        self.exports += 1
+
+    def __releasebuffer__(self, Py_buffer* buffer):
+        self.exports -= 1
+
+    def __dealloc__(self):
+        free(self.owned)
 
 
 cdef bint tick(void* owner) noexcept nogil:
@@ -284,16 +302,35 @@ cdef class Export:
         return False
 
     cdef int on_data(self, object call, const char* data, size_t size) noexcept:
+        cdef Lent lent
         try:
-            view = PyMemoryView_FromMemory(<char*>data, <Py_ssize_t>size, PyBUF_READ)
+            lent = Lent.__new__(Lent)
+            lent.data = data
+            lent.size = <Py_ssize_t>size
+            view = memoryview(lent)
             try:
                 call(view)
             finally:
-                # The memory behind it is used again: a view kept by the callable must not see that.
                 view.release()
+                if lent.exports:
+                    self.give_away(lent)
         except BaseException as error:
             self.raised = error
             return -1
+        return 0
+
+    cdef int give_away(self, Lent lent) except -1:
+        """The callable kept a part of the view: the memory becomes its, and the chunk goes on in new one."""
+        cdef Chunk* chunk = self.r.pool.filling
+        cdef char* fresh = <char*>malloc(CHUNK_CAPACITY)
+        if lent.data != chunk.data or fresh == NULL:
+            free(fresh)
+            # Nobody may read memory that is used again: rather lose the chunk than that.
+            chunk.data = NULL
+            raise MemoryError
+        memcpy(fresh, chunk.data, chunk.length)
+        lent.owned = chunk.data
+        chunk.data = fresh
         return 0
 
     cdef void on_report(self, Severity severity, const Status* status, const char* path, size_t length) noexcept:

@@ -6,23 +6,28 @@ from libc.string cimport memcpy, memset
 
 from tarcast._core.chunk cimport Chunk, chunk_room
 from tarcast._core.collect cimport Found, Scratch, collect_link, collect_open, scratch_free, scratch_init
-from tarcast._core.control cimport control_stops
+from tarcast._core.control cimport TICK_MS, control_stops
 from tarcast._core.entry cimport Entry, Xattr
 from tarcast._core.header cimport BLOCK, Plan, header_plan, header_write
 from tarcast._core.links cimport links_add, links_clear, links_find
 from tarcast._core.pipeline cimport FATAL, NOTICE, SKIPPED, Root, Run, Severity
 from tarcast._core.pool cimport pool_drain, pool_free, pool_init, pool_start, pool_submit
 from tarcast._core.posix cimport (
-    DT_DIR, EACCES, EINTR, EMFILE, ENFILE, ENOENT, ENOMEM, ENOTDIR, O_CLOEXEC, O_DIRECTORY, O_RDONLY, S_IFDIR, S_IFMT, S_IFREG,
-    close, openat, read, tc_fstat, tc_publish,
+    DT_DIR, EACCES, EAGAIN, EINTR, EMFILE, ENFILE, ENOENT, ENOMEM, ENOTDIR, O_CLOEXEC, O_DIRECTORY, O_RDONLY, S_IFDIR, S_IFMT, S_IFREG,
+    close, openat, read, tc_fstat, tc_pause, tc_publish,
 )
 from tarcast._core.remap cimport remap_stat, whole_seconds
 from tarcast._core.status cimport (
     STEP_CALLBACK, STEP_ENCODE, STEP_GREW, STEP_MEMORY, STEP_OPEN, STEP_OUTPUT_INSIDE, STEP_READ_DATA, STEP_READ_DIR,
     STEP_READ_XATTR, STEP_SHRANK, STEP_STAT, STEP_XATTR_NAME, Status, Step, fail,
 )
-from tarcast._core.walk cimport Item, Level, walk_begin, walk_enter, walk_free, walk_init, walk_next, walk_spare
+from tarcast._core.walk cimport Item, Level, walk_begin, walk_enter, walk_free, walk_init, walk_next, walk_reach, walk_spare
 from tarcast._core.xattr cimport XattrBuffer, xattr_name_fits, xattr_read
+
+
+cdef enum:
+    # The kernel takes a lease away after 45 seconds unless /proc/sys/fs/lease-break-time says otherwise.
+    LEASE_WAITS = 60000 // TICK_MS
 
 
 cdef int run_init(Run* run) noexcept nogil:
@@ -30,6 +35,7 @@ cdef int run_init(Run* run) noexcept nogil:
     if (walk_init(&run.walker) | scratch_init(&run.scratch) | scratch_init(&run.ancestors)
             | pool_init(&run.pool, &run.sink, &run.control)) != 0:
         return -1
+    run.walker.control = &run.control
     if run.threaded:
         pool_start(&run.pool)   # without a thread to be had, all is written on this one
     run.path = b""
@@ -281,9 +287,9 @@ cdef int put_ancestors(Run* run) noexcept nogil:
         level.emitted = True
         run.path = run.walker.path
         run.path_length = level.prefix
-        found.fd = level.fd
-        if tc_fstat(level.fd, &found.st) != 0:
-            fail(&status, STEP_STAT, errno)
+        found.fd = level.fd if level.fd >= 0 else walk_reach(&run.walker, i)
+        if found.fd < 0 or tc_fstat(found.fd, &found.st) != 0:
+            fail(&status, STEP_STAT, -found.fd if found.fd < 0 else errno)
             result = problem(run, &status)
         else:
             entry.name = run.walker.path
@@ -291,6 +297,8 @@ cdef int put_ancestors(Run* run) noexcept nogil:
             result = dress(run, &run.ancestors, &found, -1, b"", &entry)
             if result == 0:
                 result = put_header(run, &entry)
+        if found.fd >= 0 and found.fd != level.fd:
+            close(found.fd)
         if result < 0:
             return -1
     run.path = path
@@ -344,10 +352,24 @@ cdef int put_opened(Run* run, const Item* item, const Found* found) noexcept nog
 cdef int open_item(Run* run, const Item* item, Found* found, Status* status) noexcept nogil:
     """collect_open; when descriptors run out, with those that the walk can do without."""
     cdef int result
+    cdef int waits = LEASE_WAITS
     while True:
         result = collect_open(&run.scratch, item.dirfd, item.name, item.kind, found, status)
-        if result != 0 or (found.open_error != EMFILE and found.open_error != ENFILE) or not walk_spare(&run.walker):
+        if result != 0 or found.open_error == 0:
             return result
+        if found.open_error == EMFILE or found.open_error == ENFILE:
+            if not walk_spare(&run.walker):
+                return 0
+        elif found.open_error == EINTR:
+            run.control.next_tick = 0
+        elif found.open_error == EAGAIN and waits > 0:
+            # Somebody holds a lease on the file and has been asked for it (fcntl(2), F_SETLEASE).
+            waits -= 1
+            tc_pause(TICK_MS)
+        else:
+            return 0
+        if control_stops(&run.control):
+            return fail(status, STEP_CALLBACK, 0)
 
 
 cdef int put_item(Run* run, const Item* item) noexcept nogil:

@@ -26,6 +26,7 @@ cdef struct Pool:
     # Below: only with a thread, and under the lock but for `thread`.
     bint threaded
     pthread_t thread
+    int process                 # that has the thread
     pthread_mutex_t lock
     pthread_cond_t filled       # the writer waits for it
     pthread_cond_t written      # the filler waits for it

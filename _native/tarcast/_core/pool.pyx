@@ -6,7 +6,7 @@ from tarcast._core.chunk cimport Chunk, chunk_free, chunk_init
 from tarcast._core.control cimport TICK_MS, Control, control_stops
 from tarcast._core.pool cimport POOL_CHUNKS, Pool
 from tarcast._core.posix cimport (
-    pthread_cond_destroy, pthread_cond_signal, pthread_join, pthread_mutex_destroy, pthread_mutex_init,
+    getpid, pthread_cond_destroy, pthread_cond_signal, pthread_join, pthread_mutex_destroy, pthread_mutex_init,
     pthread_mutex_lock, pthread_mutex_unlock, tc_cond_init, tc_cond_wait, tc_publish, tc_thread_start,
 )
 from tarcast._core.sink cimport Sink, sink_write
@@ -75,6 +75,7 @@ cdef int pool_start(Pool* pool) noexcept nogil:
         pthread_cond_destroy(&pool.filled)
         pthread_mutex_destroy(&pool.lock)
         return -1
+    pool.process = getpid()
     pool.threaded = True
     return 0
 
@@ -103,6 +104,9 @@ cdef int pool_submit(Pool* pool, Status* status) noexcept nogil:
         result = sink_write(pool.sink, pool.control, pool.filling.data, pool.filling.length, True, status)
         pool.filling.length = 0
         return result
+    # Asked here and not only when the ring is full: with a quick sink it never is.
+    if control_stops(pool.control):
+        return fail(status, STEP_CALLBACK, 0)
     pthread_mutex_lock(&pool.lock)
     pool.full += 1
     pthread_cond_signal(&pool.filled)
@@ -128,7 +132,7 @@ cdef int pool_drain(Pool* pool, Status* status) noexcept nogil:
 cdef void pool_free(Pool* pool) noexcept nogil:
     """End the thread, whatever it is doing, and give everything back."""
     cdef size_t i
-    if pool.threaded:
+    if pool.threaded and pool.process == getpid():     # a forked child has no such thread to wait for
         tc_publish(&pool.control.abandoned, 1)
         pthread_mutex_lock(&pool.lock)
         pool.closing = True
@@ -138,7 +142,7 @@ cdef void pool_free(Pool* pool) noexcept nogil:
         pthread_cond_destroy(&pool.written)
         pthread_cond_destroy(&pool.filled)
         pthread_mutex_destroy(&pool.lock)
-        pool.threaded = False
+    pool.threaded = False
     for i in range(<size_t>POOL_CHUNKS):
         chunk_free(&pool.chunks[i])
     pool.count = 0

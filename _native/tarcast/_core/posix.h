@@ -167,7 +167,10 @@ static inline int tc_dir_next(tc_dir *dir, const char **name, size_t *length, un
     };
     for (;;) {
         if (dir->position >= dir->length) {
-            long got = syscall(SYS_getdents64, dir->fd, dir->buffer, dir->capacity);
+            long got;
+            do
+                got = syscall(SYS_getdents64, dir->fd, dir->buffer, dir->capacity);
+            while (got < 0 && errno == EINTR);
             if (got <= 0)
                 return (int)got;
             dir->length = (size_t)got;
@@ -360,6 +363,11 @@ static inline int tc_wait_writable(int fd, int milliseconds)
 }
 
 /* ---- time and shared numbers ---------------------------------------- */
+
+static inline void tc_pause(int milliseconds)
+{
+    poll(NULL, 0, milliseconds);
+}
 
 /* A cheap clock for "is it time yet" questions, in nanoseconds; steps of a few milliseconds. */
 static inline int64_t tc_coarse_now(void)

@@ -29,6 +29,7 @@ cdef extern from "posix.h" nogil:
     ssize_t tc_getxattrat(int dirfd, const char* name, const char* key, void* value, size_t size)
     int tc_sink_kind(int fd)
     ssize_t tc_write_nowait(int fd, int kind, const char* data, size_t size)
+    void tc_pause(int milliseconds)
     int tc_wait_writable(int fd, int milliseconds)
     int64_t tc_coarse_now()
     void tc_publish(uint64_t* where, uint64_t value)
@@ -36,6 +37,7 @@ cdef extern from "posix.h" nogil:
 
     int openat(int dirfd, const char* name, int flags)
     int close(int fd)
+    int getpid()
     ssize_t read(int fd, void* buffer, size_t size)
     ssize_t write(int fd, const void* buffer, size_t size)
     ssize_t readlinkat(int dirfd, const char* name, char* buffer, size_t size)

@@ -10,6 +10,7 @@
 
 from libc.stdint cimport uint64_t
 
+from tarcast._core.control cimport Control
 from tarcast._core.match cimport Matcher
 from tarcast._core.status cimport Status
 
@@ -63,6 +64,8 @@ cdef struct Walker:
     Matcher* includes        # borrowed, NULL without patterns
     Matcher* excludes
     unsigned char* hits     # of the current item, to become its level's
+    Control* control        # borrowed, asked now and then on long stretches; NULL: never
+    size_t asked            # names since the beginning, for "now and then"
 
 
 cdef int walk_init(Walker* walker) noexcept nogil
@@ -72,3 +75,4 @@ cdef int walk_begin(Walker* walker, int fd, const char* prefix, size_t prefix_le
 cdef int walk_next(Walker* walker, Item* item, Status* status) noexcept nogil
 cdef int walk_enter(Walker* walker, const Item* item, int fd, bint emitted, Status* status) noexcept nogil
 cdef bint walk_spare(Walker* walker) noexcept nogil
+cdef int walk_reach(Walker* walker, size_t index) noexcept nogil

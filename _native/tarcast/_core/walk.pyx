@@ -5,12 +5,13 @@ from libc.stdint cimport uint64_t
 from libc.stdlib cimport free, malloc, qsort, realloc
 from libc.string cimport memcpy, memset, strcmp
 
+from tarcast._core.control cimport control_stops
 from tarcast._core.match cimport Matcher, match_path, match_prunes_matched, match_prunes_unmatched
 from tarcast._core.posix cimport (
     DT_DIR, DT_UNKNOWN, ELOOP, ENOENT, ENOMEM, ENOTDIR, O_CLOEXEC, O_DIRECTORY, O_NOFOLLOW, O_RDONLY, close, openat, tc_dir, tc_dir_begin,
     tc_dir_end, tc_dir_next, tc_fstat, tc_lstatat, tc_stat, tc_type_of_mode,
 )
-from tarcast._core.status cimport STEP_MEMORY, STEP_READ_DIR, STEP_REPLACED, STEP_STAT, Status, fail
+from tarcast._core.status cimport STEP_CALLBACK, STEP_MEMORY, STEP_READ_DIR, STEP_REPLACED, STEP_STAT, Status, fail
 from tarcast._core.walk cimport Item, Level, Name, Walker
 
 cdef enum:
@@ -47,6 +48,12 @@ cdef void walk_free(Walker* walker) noexcept nogil:
     free(walker.buffer)
     free(walker.hits)
     memset(walker, 0, sizeof(Walker))
+
+
+cdef bint told_to_stop(Walker* walker) noexcept nogil:
+    """For loops over names: now and then a look at signals and cancel."""
+    walker.asked += 1
+    return walker.control != NULL and walker.asked % 1024 == 0 and control_stops(walker.control)
 
 
 cdef size_t hit_count(const Walker* walker) noexcept nogil:
@@ -126,6 +133,8 @@ cdef int read_names(Walker* walker, Level* level, Status* status) noexcept nogil
             fail(status, STEP_READ_DIR, errno)
         elif got > 0 and not add_name(level, text, length, kind):
             got = fail(status, STEP_MEMORY, ENOMEM)
+        elif told_to_stop(walker):
+            got = fail(status, STEP_CALLBACK, 0)
         if got <= 0:
             break
     tc_dir_end(&dir)
@@ -172,7 +181,7 @@ cdef int push(Walker* walker, int fd, size_t prefix, bint emitted, Status* statu
         close_level(level)
         return -1
     walker.depth += 1
-    while walker.depth - walker.oldest > OPEN_LEVELS and walker.levels[walker.oldest].emitted:
+    while walker.depth - walker.oldest > OPEN_LEVELS:
         close_level(&walker.levels[walker.oldest])
         walker.oldest += 1
     return 0
@@ -183,8 +192,6 @@ cdef bint walk_spare(Walker* walker) noexcept nogil:
     cdef size_t count = (walker.depth - walker.oldest) // 2
     cdef size_t i
     for i in range(count):
-        if not walker.levels[walker.oldest].emitted:
-            return i > 0
         close_level(&walker.levels[walker.oldest])
         walker.oldest += 1
     return count > 0
@@ -205,7 +212,7 @@ cdef int open_level(const Level* level, int dirfd, const char* name) noexcept no
     return error
 
 
-cdef int open_by_names(Walker* walker, size_t index) noexcept nogil:
+cdef int walk_reach(Walker* walker, size_t index) noexcept nogil:
     """The directory of level `index`, by its name from the nearest open one above it; else the negative errno."""
     cdef size_t above = index
     cdef size_t i
@@ -239,7 +246,7 @@ cdef int reopen_parent(Walker* walker, Status* status) noexcept nogil:
     if level.fd >= 0:
         fd = open_level(parent, level.fd, b"..")
     if fd < 0:
-        fd = open_by_names(walker, walker.depth - 2)
+        fd = walk_reach(walker, walker.depth - 2)
     if fd >= 0:
         parent.fd = fd
         walker.oldest = walker.depth - 2
@@ -349,6 +356,8 @@ cdef int walk_next(Walker* walker, Item* item, Status* status) noexcept nogil:
             item.kind = tc_type_of_mode(st.mode)
         item.selected = True
         if (walker.includes != NULL or walker.excludes != NULL) and not judge(walker, level, item):
+            if told_to_stop(walker):
+                return fail(status, STEP_CALLBACK, 0)
             continue
         return 1
     return 0

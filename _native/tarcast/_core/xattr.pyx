@@ -17,8 +17,8 @@ cdef enum:
     # The kernel allocates (and for values clears) as much as it is offered, for every
     # call: offer little first, since most files have no attributes and most values are short.
     LITTLE = 256
-    # Beyond this the pax records are too large anyway, whatever else comes.
-    ENOUGH = 1048576
+    # What one entry may take of memory for its values.
+    MOST = 67108864
 
 
 cdef int xattr_init(XattrBuffer* buffer) noexcept nogil:
@@ -108,6 +108,8 @@ cdef int xattr_read(XattrBuffer* buffer, int fd, int dirfd, const char* name, St
         if strncmp(key, b"com.apple.", 10) == 0:
             key += key_length + 1
             continue
+        if used > MOST:
+            return fail(status, STEP_LIST_XATTR, E2BIG)
         if not make_room(buffer, used):
             return fail(status, STEP_MEMORY, ENOMEM)
         item = &buffer.items[buffer.count]
@@ -124,8 +126,6 @@ cdef int xattr_read(XattrBuffer* buffer, int fd, int dirfd, const char* name, St
         used += <size_t>got
         buffer.count += 1
         key += key_length + 1
-        if used > ENOUGH:
-            break
     used = 0
     for i in range(buffer.count):   # only now, since the values may have moved
         buffer.items[i].value = buffer.values + used
