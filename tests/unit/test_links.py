@@ -37,6 +37,14 @@ def test_links_keeps_inodes_of_two_devices_apart() -> None:
     assert table.find(3, 7) is None
 
 
+def test_links_keeps_one_inode_number_of_many_devices_apart() -> None:
+    table = LinkTable()
+    for dev in range(500):  # enough for some to land in one another's slots
+        assert table.find(dev, 7) is None
+        table.add(dev, 7, b"%d" % dev)
+    assert [table.find(dev, 7) for dev in range(500)] == [b"%d" % dev for dev in range(500)]
+
+
 def test_links_keeps_keys_of_one_hash_apart() -> None:
     # The hash mixes the device into the upper half of the inode number: these four are one number to it.
     keys = [(0, 5 << 32), (1, 4 << 32), (4, 1 << 32), (5, 0)]

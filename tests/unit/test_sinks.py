@@ -394,6 +394,20 @@ def test_file_object_of_a_subclass_is_asked_itself(folder: Path, tmp_path: Path,
     assert (tmp_path / "out").read_bytes() == expected.upper()
 
 
+class ShoutingBuffer(io.BufferedWriter):
+    def write(self, data: Any) -> int:
+        super().write(bytes(data).upper())
+        return len(data)
+
+
+def test_file_object_of_a_buffer_subclass_is_asked_itself(
+    folder: Path, tmp_path: Path, expected: bytes
+) -> None:
+    with ShoutingBuffer(io.FileIO(tmp_path / "out", "w")) as out:
+        write_tar(folder, out)
+    assert (tmp_path / "out").read_bytes() == expected.upper()
+
+
 @pytest.mark.parametrize("mode", ["wb", "w+b", "ab"])
 @pytest.mark.parametrize("buffering", [0, -1])
 def test_file_object_of_a_plain_file_is_written_by_descriptor(
