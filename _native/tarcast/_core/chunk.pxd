@@ -6,8 +6,8 @@
 # memory; untouched pages of it cost nothing.
 
 cdef enum:
-    CHUNK_TARGET = 524288
-    CHUNK_CAPACITY = 524288 + 1048576 + 131072      # + PAX_LIMIT + blocks, padding and the byte that shows growth
+    CHUNK_TARGET = 262144
+    CHUNK_CAPACITY = 262144 + 1048576 + 131072      # + PAX_LIMIT + blocks, padding and the byte that shows growth
 
 
 cdef struct Chunk:

@@ -65,6 +65,8 @@ class FileObjectSink:
                     continue
                 if taken == len(view):
                     return
+                if taken <= 0:
+                    raise OutputError("write() took no bytes", path=self.name, step="write")
                 view = view[taken:]
         except OSError as error:
             raise os_error(OutputError, error, path=self.name, step="write") from error
