@@ -87,9 +87,10 @@ cdef int observe(void* owner, const char* data, size_t size) noexcept nogil:
         return (<Export>owner).on_data((<Export>owner).observer, data, size)
 
 
-cdef void report(void* owner, Severity severity, const Status* status, const char* path, size_t length) noexcept nogil:
+cdef void report(void* owner, Severity severity, const Status* status, size_t tree, const char* path,
+                 size_t length) noexcept nogil:
     with gil:
-        (<Export>owner).on_report(severity, status, path, length)
+        (<Export>owner).on_report(severity, status, tree, path, length)
 
 
 cdef int map_entry(void* owner, void* callable, Entry* entry, int64_t mtime_ns, XattrBuffer* xattrs) noexcept nogil:
@@ -120,7 +121,6 @@ cdef class Export:
     cdef Run r
     cdef Root* roots
     cdef size_t root_count
-    cdef size_t current             # index of the tree in hand
     cdef FileId* outputs
     cdef list ranges                # addresses of Range arrays, to be freed
     cdef list kept                  # Python objects behind pointers
@@ -246,8 +246,7 @@ cdef class Export:
             raise MemoryError
         with nogil:
             for i in range(self.root_count):
-                self.current = i
-                result = run_tree(&self.r, &self.roots[i])
+                result = run_tree(&self.r, &self.roots[i], i)
                 if result != 0:
                     break
             if result == 0:
@@ -333,12 +332,13 @@ cdef class Export:
         chunk.data = fresh
         return 0
 
-    cdef void on_report(self, Severity severity, const Status* status, const char* path, size_t length) noexcept:
+    cdef void on_report(self, Severity severity, const Status* status, size_t tree, const char* path,
+                        size_t length) noexcept:
         cdef bytes detail
         cdef tuple note     # typed: Cython 3.3 never ends inferring it
         try:
             detail = status.detail
-            note = (severity == NOTICE, STEPS[status.step], status.error, self.current, path[:length], detail,
+            note = (severity == NOTICE, STEPS[status.step], status.error, tree, path[:length], detail,
                     status.expected, status.seen)
             if severity == FATAL:
                 self.failure = note

@@ -39,7 +39,8 @@ cdef struct Hooks:
     void* owner
     # 1 keep, 0 drop, -1 an exception is kept. May change entry and put other attributes into the buffer.
     int (*map)(void* owner, void* callable, Entry* entry, int64_t mtime_ns, XattrBuffer* xattrs) noexcept nogil
-    void (*report)(void* owner, Severity severity, const Status* status, const char* path, size_t length) noexcept nogil
+    void (*report)(void* owner, Severity severity, const Status* status, size_t tree, const char* path,
+                   size_t length) noexcept nogil
     # Sees every byte of the archive in order before the sink does; 0, or -1 an exception is kept. May be NULL.
     int (*observe)(void* owner, const char* data, size_t size) noexcept nogil
 
@@ -51,11 +52,12 @@ cdef struct FileId:
 
 cdef struct Run:
     const Root* root            # the tree being walked
+    size_t tree                 # its index
     Sink sink
     Control control
     Hooks hooks
     bint skip_errors
-    bint threaded               # let another thread write
+    bint threaded               # let another thread write, and read what fits into a chunk
     const FileId* outputs       # the archive itself and what it replaces: never archived
     size_t output_count
 
@@ -64,11 +66,12 @@ cdef struct Run:
     Scratch ancestors           # for parents written late, while `scratch` holds the child
     Links links
     Pool pool
+    bint defers                 # bodies may be left for the writing thread to read
     const char* path            # the entry in hand, for reports and progress
     size_t path_length
 
 
 cdef int run_init(Run* run) noexcept nogil
 cdef void run_free(Run* run) noexcept nogil
-cdef int run_tree(Run* run, const Root* root) noexcept nogil
+cdef int run_tree(Run* run, const Root* root, size_t tree) noexcept nogil
 cdef int run_finish(Run* run) noexcept nogil

@@ -4,22 +4,23 @@ from libc.errno cimport errno
 from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memcpy, memset
 
-from tarcast._core.chunk cimport Chunk, chunk_room
+from tarcast._core.body cimport body_read
+from tarcast._core.chunk cimport CHUNK_BODIES, Body, Chunk, chunk_add_body, chunk_room
 from tarcast._core.collect cimport Found, Scratch, collect_link, collect_open, scratch_free, scratch_init
-from tarcast._core.control cimport TICK_MS, control_stops
+from tarcast._core.control cimport TICK_MS, control_cancelled, control_stops
 from tarcast._core.entry cimport Entry, Xattr
 from tarcast._core.header cimport BLOCK, Plan, header_plan, header_write
 from tarcast._core.links cimport links_add, links_clear, links_find
 from tarcast._core.pipeline cimport FATAL, NOTICE, SKIPPED, Root, Run, Severity
-from tarcast._core.pool cimport pool_drain, pool_free, pool_init, pool_start, pool_submit
+from tarcast._core.pool cimport POOL_CHUNKS, pool_drain, pool_free, pool_init, pool_start, pool_submit
 from tarcast._core.posix cimport (
     DT_DIR, EACCES, EAGAIN, EINTR, EMFILE, ENFILE, ENOENT, ENOMEM, ENOTDIR, O_CLOEXEC, O_DIRECTORY, O_RDONLY, S_IFDIR, S_IFMT, S_IFREG,
-    close, openat, read, tc_fstat, tc_pause, tc_publish,
+    close, openat, read, tc_add, tc_descriptor_limit, tc_fstat, tc_pause, tc_publish,
 )
 from tarcast._core.remap cimport remap_stat, whole_seconds
 from tarcast._core.status cimport (
-    STEP_CALLBACK, STEP_ENCODE, STEP_GREW, STEP_MEMORY, STEP_OPEN, STEP_OUTPUT_INSIDE, STEP_READ_DATA, STEP_READ_DIR,
-    STEP_READ_XATTR, STEP_SHRANK, STEP_STAT, STEP_XATTR_NAME, Status, Step, fail,
+    STEP_CALLBACK, STEP_ENCODE, STEP_MEMORY, STEP_OPEN, STEP_OUTPUT_INSIDE, STEP_READ_DATA, STEP_READ_DIR,
+    STEP_READ_XATTR, STEP_REPORTED, STEP_SHRANK, STEP_STAT, STEP_XATTR_NAME, Status, Step, fail,
 )
 from tarcast._core.walk cimport Item, Level, walk_begin, walk_enter, walk_free, walk_init, walk_next, walk_reach, walk_spare
 from tarcast._core.xattr cimport XattrBuffer, xattr_name_fits, xattr_read
@@ -36,8 +37,12 @@ cdef int run_init(Run* run) noexcept nogil:
             | pool_init(&run.pool, &run.sink, &run.control)) != 0:
         return -1
     run.walker.control = &run.control
-    if run.threaded:
-        pool_start(&run.pool)   # without a thread to be had, all is written on this one
+    run.pool.finish = finish_chunk
+    run.pool.owner = run
+    if run.threaded and pool_start(&run.pool) == 0:     # without a thread to be had, all is done on this one
+        # The open bodies of the whole ring must not use up the process's descriptors. What looks at the
+        # bytes on this thread needs them complete.
+        run.defers = run.hooks.observe == NULL and tc_descriptor_limit() >= 4 * POOL_CHUNKS * CHUNK_BODIES // 2
     run.path = b""
     run.path_length = 0
     return 0
@@ -58,20 +63,22 @@ cdef void run_free(Run* run) noexcept nogil:
 
 
 cdef void report(Run* run, Severity severity, const Status* status) noexcept nogil:
-    run.hooks.report(run.hooks.owner, severity, status, run.path, run.path_length)
+    run.hooks.report(run.hooks.owner, severity, status, run.tree, run.path, run.path_length)
 
 
 cdef int give_up(Run* run, const Status* status) noexcept nogil:
-    report(run, FATAL, status)
+    if status.step != STEP_REPORTED:
+        report(run, FATAL, status)
     return -1
 
 
 cdef int problem(Run* run, const Status* status) noexcept nogil:
     """An entry cannot be written as it is: 0 when such entries are to be skipped, else -1."""
-    if not run.skip_errors or status.step == STEP_MEMORY or status.step == STEP_CALLBACK:
+    if not run.skip_errors or status.step == STEP_MEMORY or status.step == STEP_CALLBACK \
+            or status.step == STEP_REPORTED:
         return give_up(run, status)
     report(run, SKIPPED, status)
-    tc_publish(&run.control.skipped, run.control.skipped + 1)
+    tc_add(&run.control.skipped, 1)
     return 0
 
 
@@ -103,6 +110,39 @@ cdef int flush(Run* run) noexcept nogil:
     return 0
 
 
+cdef int finish_chunk(void* owner, Chunk* chunk) noexcept nogil:
+    """Read the bodies that `chunk` left open, in order. 0, or -1 after the reason was reported.
+
+    Runs on the thread that writes: of the Run it touches only what never changes,
+    what the hooks guard with the GIL, and atomic counters.
+    """
+    cdef Run* run = <Run*>owner
+    cdef Status status
+    cdef Body* body
+    cdef size_t i
+    cdef int result
+    for i in range(chunk.body_count):
+        body = &chunk.bodies[i]
+        if control_cancelled(&run.control):
+            return -1
+        result = body_read(body.fd, chunk.data + body.offset, body.size, &status)
+        close(body.fd)
+        body.fd = -1
+        if result != 0:
+            run.hooks.report(run.hooks.owner, SKIPPED if run.skip_errors else FATAL, &status, body.tree,
+                             chunk.paths + body.path, body.path_length)
+            if not run.skip_errors:
+                return -1
+            tc_add(&run.control.skipped, 1)
+    return 0
+
+
+cdef int drain(Run* run) noexcept nogil:
+    """Wait until everything that was flushed is written."""
+    cdef Status status
+    return give_up(run, &status) if pool_drain(&run.pool, &status) != 0 else 0
+
+
 cdef int flush_when_full(Run* run) noexcept nogil:
     return flush(run) if chunk_room(run.pool.filling) == 0 else 0
 
@@ -132,50 +172,77 @@ cdef int put_header(Run* run, Entry* entry) noexcept nogil:
     return flush_when_full(run)
 
 
-cdef int put_body(Run* run, int fd, uint64_t size) noexcept nogil:
-    """Exactly `size` bytes of `fd` and their padding, whatever the file does meanwhile.
+cdef int put_body(Run* run, Found* found, uint64_t size) noexcept nogil:
+    """Exactly `size` bytes of the file and their padding, whatever it does meanwhile.
 
     The header has promised the size, so a shorter or unreadable file is filled
-    up with zeros and a longer one is cut; either is reported. The last read asks
-    for one byte more than is left: that is how growth shows without another call.
+    up with zeros and a longer one is cut; either is reported. What fits into the
+    chunk may be left for the other thread to read.
     """
+    cdef Chunk* chunk = run.pool.filling
     cdef uint64_t left = size
+    cdef uint64_t got
     cdef size_t want
-    cdef size_t spare
-    cdef ssize_t got
     cdef Status status
     while left > 0:
-        want = chunk_room(run.pool.filling)
-        spare = 0
+        want = chunk_room(chunk)
         if left <= want:
             want = <size_t>left
-            spare = 1
-        got = read(fd, run.pool.filling.data + run.pool.filling.length, want + spare)
-        if got < 0 and errno == EINTR:
-            run.control.next_tick = 0
-            if control_stops(&run.control):
-                fail(&status, STEP_CALLBACK, 0)
-                return give_up(run, &status)
-            continue
-        if got <= 0:
-            fail(&status, STEP_READ_DATA if got < 0 else STEP_SHRANK, errno if got < 0 else 0)
-            status.expected = size
-            status.seen = size - left
-            if problem(run, &status) != 0:
-                return -1
-            fd = -1
+            if left == size and run.defers and chunk_add_body(chunk, found.fd, want, run.tree, run.path,
+                                                              run.path_length):
+                found.fd = -1
+                break
+            # The last piece: this is where growth shows.
+            if body_read(found.fd, chunk.data + chunk.length, want, &status) != 0:
+                if body_problem(run, &status, size, left) != 0:
+                    return -1
+            chunk.length += want
             break
-        if <uint64_t>got > left:
-            fail(&status, STEP_GREW, 0)
-            status.expected = size
-            status.seen = size + 1
-            if problem(run, &status) != 0:
+        if read_piece(run, found.fd, want, &status) != 0:
+            got = status.seen
+            if body_problem(run, &status, size, left) != 0:
                 return -1
-            got = <ssize_t>left
-        run.pool.filling.length += <size_t>got
-        left -= <uint64_t>got
+            return put_zeros_for(run, left - got, size)
+        left -= want
         if flush_when_full(run) != 0:
             return -1
+        chunk = run.pool.filling
+    put_zeros(run, <size_t>((BLOCK - size % BLOCK) % BLOCK))
+    return flush_when_full(run)
+
+
+cdef int read_piece(Run* run, int fd, size_t want, Status* status) noexcept nogil:
+    """`want` bytes of `fd` into the chunk, or -1 with `status`: then only the `seen` bytes that there were."""
+    cdef Chunk* chunk = run.pool.filling
+    cdef size_t done = 0
+    cdef ssize_t got
+    while done < want:
+        got = read(fd, chunk.data + chunk.length + done, want - done)
+        if got > 0:
+            done += <size_t>got
+        elif got == 0 or errno != EINTR:
+            fail(status, STEP_READ_DATA if got < 0 else STEP_SHRANK, errno if got < 0 else 0)
+            status.seen = done
+            chunk.length += done
+            return -1
+        else:
+            run.control.next_tick = 0
+            if control_stops(&run.control):
+                return fail(status, STEP_CALLBACK, 0)
+    chunk.length += want
+    return 0
+
+
+cdef int body_problem(Run* run, Status* status, uint64_t size, uint64_t left) noexcept nogil:
+    """Report what is wrong with a body of `size` bytes of which `left` were still to come."""
+    status.expected = size
+    status.seen += size - left
+    return problem(run, status)
+
+
+cdef int put_zeros_for(Run* run, uint64_t left, uint64_t size) noexcept nogil:
+    """Zeros for the `left` bytes of a body that are not to be had, and the padding of its `size`."""
+    cdef size_t want
     while left > 0:
         want = chunk_room(run.pool.filling)
         if left < want:
@@ -314,7 +381,7 @@ cdef bint is_output(const Run* run, const Found* found) noexcept nogil:
     return False
 
 
-cdef int put_opened(Run* run, const Item* item, const Found* found) noexcept nogil:
+cdef int put_opened(Run* run, const Item* item, Found* found) noexcept nogil:
     """Write the entry that `found` describes, with its data. 0 whether written or left out."""
     cdef Entry entry
     cdef Status status
@@ -345,7 +412,7 @@ cdef int put_opened(Run* run, const Item* item, const Found* found) noexcept nog
     if put_header(run, &entry) != 0:
         return -1
     if entry.type == c'0' and entry.size > 0:
-        return put_body(run, found.fd, entry.size)
+        return put_body(run, found, entry.size)
     return 0
 
 
@@ -358,7 +425,12 @@ cdef int open_item(Run* run, const Item* item, Found* found, Status* status) noe
         if result != 0 or found.open_error == 0:
             return result
         if found.open_error == EMFILE or found.open_error == ENFILE:
-            if not walk_spare(&run.walker):
+            if run.defers:
+                # Descriptors of bodies that are still to be read: have them read, and hoard no more.
+                run.defers = False
+                if flush(run) != 0 or drain(run) != 0:
+                    return fail(status, STEP_REPORTED, 0)
+            elif not walk_spare(&run.walker):
                 return 0
         elif found.open_error == EINTR:
             run.control.next_tick = 0
@@ -427,13 +499,14 @@ cdef int put_top(Run* run, const Root* root) noexcept nogil:
     return put_header(run, &entry)
 
 
-cdef int run_tree(Run* run, const Root* root) noexcept nogil:
+cdef int run_tree(Run* run, const Root* root, size_t tree) noexcept nogil:
     """Write every entry of `root`. 0, or -1 after the reason was reported."""
     cdef Item item
     cdef Status status
     cdef int fd
     cdef int got
     run.root = root
+    run.tree = tree
     run.path = root.prefix
     run.path_length = root.prefix_length
     links_clear(&run.links)
@@ -467,10 +540,5 @@ cdef int run_tree(Run* run, const Root* root) noexcept nogil:
 
 cdef int run_finish(Run* run) noexcept nogil:
     """The two zero blocks that end an archive, and everything out. 0, or -1 after the reason was reported."""
-    cdef Status status
     put_zeros(run, 2 * BLOCK)
-    if flush(run) != 0:
-        return -1
-    if pool_drain(&run.pool, &status) != 0:
-        return give_up(run, &status)
-    return 0
+    return -1 if flush(run) != 0 else drain(run)

@@ -1,6 +1,7 @@
 # A ring of chunks between the thread that fills them and the one that writes them.
 #
-# The filling thread always has one chunk to fill, pool.filling; pool_submit
+# Before a chunk is written `finish` reads the bodies that it left open, on the
+# thread that writes. The filling thread always has one chunk to fill, pool.filling; pool_submit
 # passes it on and gives the next, waiting while all are full. Without a thread
 # (pool_start not called) pool_submit writes at once, on the caller's thread.
 # Chunks are written in the order they were submitted, so the bytes never
@@ -23,6 +24,8 @@ cdef struct Pool:
     size_t count                # chunks in use: 1 without a thread
     Sink* sink
     Control* control
+    int (*finish)(void* owner, Chunk* chunk) noexcept nogil     # 0, or -1: the reason is reported
+    void* owner
     # Below: only with a thread, and under the lock but for `thread`.
     bint threaded
     pthread_t thread

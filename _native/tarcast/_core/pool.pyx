@@ -2,7 +2,7 @@
 
 from libc.string cimport memset
 
-from tarcast._core.chunk cimport Chunk, chunk_free, chunk_init
+from tarcast._core.chunk cimport Chunk, chunk_clear, chunk_free, chunk_init
 from tarcast._core.control cimport TICK_MS, Control, control_stops
 from tarcast._core.pool cimport POOL_CHUNKS, Pool
 from tarcast._core.posix cimport (
@@ -10,7 +10,7 @@ from tarcast._core.posix cimport (
     pthread_mutex_lock, pthread_mutex_unlock, tc_cond_init, tc_cond_wait, tc_publish, tc_thread_start,
 )
 from tarcast._core.sink cimport Sink, sink_write
-from tarcast._core.status cimport STEP_CALLBACK, Status, fail
+from tarcast._core.status cimport STEP_CALLBACK, STEP_REPORTED, Status, fail
 
 
 cdef int pool_init(Pool* pool, Sink* sink, Control* control) noexcept nogil:
@@ -37,7 +37,11 @@ cdef void* write_chunks(void* argument) noexcept nogil:
             break
         chunk = &pool.chunks[pool.next_to_write]
         pthread_mutex_unlock(&pool.lock)
-        result = sink_write(pool.sink, pool.control, chunk.data, chunk.length, False, &status)
+        result = pool.finish(pool.owner, chunk)
+        if result != 0:
+            fail(&status, STEP_REPORTED, 0)
+        else:
+            result = sink_write(pool.sink, pool.control, chunk.data, chunk.length, False, &status)
         pthread_mutex_lock(&pool.lock)
         if result != 0:
             pool.failed = True
@@ -102,7 +106,7 @@ cdef int pool_submit(Pool* pool, Status* status) noexcept nogil:
     cdef int result
     if not pool.threaded:
         result = sink_write(pool.sink, pool.control, pool.filling.data, pool.filling.length, True, status)
-        pool.filling.length = 0
+        chunk_clear(pool.filling)
         return result
     # Asked here and not only when the ring is full: with a quick sink it never is.
     if control_stops(pool.control):
@@ -115,7 +119,7 @@ cdef int pool_submit(Pool* pool, Status* status) noexcept nogil:
     pool.next_to_fill = (pool.next_to_fill + 1) % pool.count
     pool.filling = &pool.chunks[pool.next_to_fill]
     if result == 0:
-        pool.filling.length = 0
+        chunk_clear(pool.filling)
     return result
 
 

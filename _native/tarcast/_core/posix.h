@@ -21,6 +21,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/types.h>
@@ -208,6 +209,13 @@ static inline int tc_dir_next(tc_dir *dir, const char **name, size_t *length, un
 static inline unsigned char tc_type_of_mode(uint32_t mode)
 {
     return (unsigned char)((mode & S_IFMT) >> 12);
+}
+
+/* How many descriptors this process may have open; 0 if that is not to be known. */
+static inline size_t tc_descriptor_limit(void)
+{
+    struct rlimit limit;
+    return getrlimit(RLIMIT_NOFILE, &limit) == 0 ? (size_t)limit.rlim_cur : 0;
 }
 
 /* ---- extended attributes -------------------------------------------- */
@@ -426,6 +434,11 @@ static inline int tc_thread_start(pthread_t *thread, void *(*body)(void *), void
 static inline void tc_publish(uint64_t *where, uint64_t value)
 {
     __atomic_store_n(where, value, __ATOMIC_RELAXED);
+}
+
+static inline void tc_add(uint64_t *where, uint64_t value)
+{
+    __atomic_fetch_add(where, value, __ATOMIC_RELAXED);
 }
 
 static inline uint64_t tc_observe(const uint64_t *where)

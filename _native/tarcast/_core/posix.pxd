@@ -33,6 +33,8 @@ cdef extern from "posix.h" nogil:
     int tc_wait_writable(int fd, int milliseconds)
     int64_t tc_coarse_now()
     void tc_publish(uint64_t* where, uint64_t value)
+    void tc_add(uint64_t* where, uint64_t value)
+    size_t tc_descriptor_limit()
     uint64_t tc_observe(const uint64_t* where)
 
     int openat(int dirfd, const char* name, int flags)

@@ -23,6 +23,7 @@ cdef enum Step:
     STEP_REPLACED      # not the file that was listed
     STEP_WRITE
     STEP_OUTPUT_INSIDE # the entry is the archive being written
+    STEP_REPORTED      # the reason was reported where it happened
     STEP_CALLBACK      # a Python callable raised; the exception is kept by the export
 
 
