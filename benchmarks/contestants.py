@@ -186,6 +186,9 @@ def finders(cache: Path) -> dict[str, Callable[[], Contestant]]:
     xattrs = ["--xattrs", "--xattrs-include=*"]
     return {
         "tarcast": lambda: _library("tarcast", "tarcast.write_tar(TREE, OUT)", exact=True),
+        "tarcast-one-thread": lambda: _library(
+            "tarcast-one-thread", "tarcast.write_tar(TREE, OUT, threads=1)", exact=True
+        ),
         "tarcast-command": _tarcast_command,
         "gnu-tar": lambda: _gnu_tar("gnu-tar", []),
         "gnu-tar-xattrs": lambda: _gnu_tar("gnu-tar-xattrs", xattrs),

@@ -11,6 +11,7 @@ into `output`, and the time ends when `cat` has. Starting `cat` is not timed.
 from __future__ import annotations
 
 import contextlib
+import functools
 import gc
 import importlib
 import json
@@ -30,6 +31,11 @@ Write = Callable[[str, str | int], object]
 def _tarcast() -> tuple[str, Write]:
     module = importlib.import_module("tarcast")
     return str(getattr(module, "__version__", "unknown")), module.write_tar
+
+
+def _tarcast_one_thread() -> tuple[str, Write]:
+    version, write_tar = _tarcast()
+    return version, functools.partial(write_tar, threads=1)
 
 
 def _fastar() -> tuple[str, Write]:
@@ -62,6 +68,7 @@ def _tarfile() -> tuple[str, Write]:
 
 KINDS: dict[str, Callable[[], tuple[str, Write]]] = {
     "tarcast": _tarcast,
+    "tarcast-one-thread": _tarcast_one_thread,
     "fastar": _fastar,
     "tarfile": _tarfile,
 }

@@ -59,8 +59,9 @@ def write_tar(
         epoch: time stamp in seconds since 1970 for trees that have none of their own.
         digest: names of hashlib algorithms to run over the archive.
         threads: 1 starts no thread. With 2 or more, or None on a machine with more than
-            one core, a second thread writes to a path or descriptor while the first
-            reads; more are not used. The bytes never depend on it.
+            one core, and a path or descriptor as sink, a second thread reads small
+            files and writes while the first walks and encodes; more are not used. The
+            bytes never depend on it.
         progress: called about ten times a second, in the calling thread, with a
             Progress, and once more when all is written. An exception from it ends the export.
         cancel: a threading.Event, or anything with is_set(); once it is set, by any

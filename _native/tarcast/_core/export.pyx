@@ -113,8 +113,8 @@ cdef class Export:
         observer: the same for a callable that sees every byte before the sink.
         on_tick: callable without arguments, called about every 40 ms while the export runs.
         skip_errors: go on behind entries that cannot be read.
-        threaded: let a second thread write to `fd` while this one reads; `write` is
-            always called on the calling thread.
+        threaded: let a second thread write to `fd`, and read what fits into a chunk;
+            `write` is always called on the calling thread.
         outputs: (device, inode) of files that must not become entries.
     """
 

@@ -173,7 +173,7 @@ def create_parser() -> Parser:
         "--threads",
         metavar="N",
         type=_threads,
-        help="1: no second thread that writes; default: with more than one core",
+        help="1 starts no second thread; default: with more than one core",
     )
     how.add_argument(
         "--on-error",
