@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import importlib.util
 import os
 import shlex
@@ -17,7 +18,7 @@ from benchmarks.measure import ROOT, TIMEOUT, RunFailed, Sample, Worker, environ
 TREE, OUT = "TREE", "OUT"
 
 
-class Contestant:
+class Contestant(abc.ABC):
     """One row of the table. `exact` ones owe each other the same bytes."""
 
     kind = ""
@@ -32,8 +33,9 @@ class Contestant:
         """What a report shows as this contestant's command."""
         return ""
 
+    @abc.abstractmethod
     def run(self, tree: Path, sink: str, output: Path, watch: bool = False) -> Sample:
-        raise NotImplementedError
+        """Write `tree` once to `output`; with `watch` its peak memory is looked at, which takes time."""
 
     def close(self) -> None:
         """Free what `run` needed."""
