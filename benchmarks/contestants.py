@@ -37,7 +37,7 @@ class Contestant(abc.ABC):
     def run(self, tree: Path, sink: str, output: Path, watch: bool = False) -> Sample:
         """Write `tree` once to `output`; with `watch` its peak memory is looked at, which takes time."""
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 - most have nothing to free
         """Free what `run` needed."""
 
 
