@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import os
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,7 +94,9 @@ class Options:
         )
 
 
-def write(directory: Path, flags: list[str], arguments: list[str], sink: object) -> tarcast.Result:
+def write(
+    directory: Path, flags: list[str], arguments: list[str], sink: object, threads: int | None = None
+) -> tarcast.Result:
     options = Options.parse(flags)
     places = [
         (name, os.path.join(directory, place.replace("{}", os.fspath(directory))))
@@ -102,7 +105,7 @@ def write(directory: Path, flags: list[str], arguments: list[str], sink: object)
     source = (
         {name: options.tree(place) for name, place in places} if places[0][0] else options.tree(places[0][1])
     )
-    return tarcast.write_tar(source, sink, epoch=options.epoch)
+    return tarcast.write_tar(source, sink, epoch=options.epoch, threads=threads)
 
 
 class DigestSink(io.RawIOBase):
@@ -127,13 +130,18 @@ def check(directory: Path, flags: list[str], arguments: list[str], want: dict, k
         write(directory, flags, arguments, sink)
         assert (sink.size, sink.sha256.hexdigest()) == (want["size"], want["sha256"])
         return
-    archive = io.BytesIO()
-    result = write(directory, flags, arguments, archive)
     expected = kept.read_bytes()
+    archive = io.BytesIO()
+    write(directory, flags, arguments, archive)
     assert_same_archive(archive.getvalue(), expected, kept.stem)
-    assert result.bytes_written == len(expected) == want["size"]
-    assert result.entries == len(archive_names(expected))
-    assert not result.warnings
+    # Only a descriptor or a path gets a second thread, which then reads and writes; a Python object never.
+    for threads in (1, 2, 8):
+        with tempfile.NamedTemporaryFile() as file:
+            result = write(directory, flags, arguments, file.fileno(), threads)
+            assert_same_archive(Path(file.name).read_bytes(), expected, f"{kept.stem}, {threads} threads")
+        assert result.bytes_written == len(expected) == want["size"]
+        assert result.entries == len(archive_names(expected))
+        assert not result.warnings
 
 
 def cases(manifest: dict) -> list:
