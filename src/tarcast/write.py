@@ -93,7 +93,6 @@ def write_tar(
         raise OptionError(f"on_error must be 'fail' or 'skip', not {on_error!r}")
     if progress is not None and not callable(progress):
         raise OptionError(f"progress must be callable, not {type(progress).__name__}")
-    threaded = threads > 1 if threads is not None else _cores() > 1
     hashes = _make_hashes(digest)
     output = make_sink(sink, fsync=fsync)
     with contextlib.ExitStack() as stack:
@@ -101,7 +100,7 @@ def write_tar(
         places = [(os.fsencode(tree.path), prefix) for prefix, tree in named]
         stack.callback(output.abort)  # from here on, and harmless after a commit
         output.open()
-        export = _run(roots, output, hashes, on_error == "skip", threaded, progress, cancel, started, places)
+        export = _run(roots, output, hashes, on_error == "skip", threads, progress, cancel, started, places)
         if progress is not None:
             progress(Progress(export.entries, export.bytes_written, time.monotonic() - started, None, True))
         output.commit()
@@ -122,7 +121,7 @@ def _run(
     output: Sink,
     hashes: dict[str, Any],
     skip_errors: bool,
-    threaded: bool,
+    threads: int | None,
     progress: Callable[[Progress], object] | None,
     cancel: Cancel | None,
     started: float,
@@ -151,11 +150,12 @@ def _run(
         observer=observer if hashes else None,
         on_tick=None if progress is None and cancel is None else on_tick,
         skip_errors=skip_errors,
-        threaded=threaded,
+        threads=threads or 0,
+        cores=_cores(),
         outputs=output.outputs,
     )
     if not export.run():
-        if export.failure is not None and export.failure[1] != "stopped":
+        if export.failure is not None:
             raise outcome.failure(export.failure, places, output.name)
         raise Cancelled("the export was cancelled")
     return export

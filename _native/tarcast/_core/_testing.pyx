@@ -1,15 +1,18 @@
 # Python shims over nogil functions, for unit tests and the benchmarks of the parts. Nothing else imports this.
 
-from libc.stdint cimport int64_t, uint32_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 
 from tarcast._core.collect cimport clean_rooted
+from tarcast._core.dirfd cimport Dirfd, dirfd_drop, dirfd_new
 from tarcast._core.entry cimport Entry, Xattr
 from tarcast._core.header cimport Plan, header_plan, header_write
 from tarcast._core.links cimport Links, links_add, links_clear, links_find
 from tarcast._core.match cimport PatternList, match_path
-from tarcast._core.posix cimport DT_DIR, O_CLOEXEC, O_DIRECTORY, O_NOFOLLOW, O_RDONLY, openat
+from tarcast._core.posix cimport (
+    DT_DIR, O_CLOEXEC, O_DIRECTORY, O_NOFOLLOW, O_RDONLY, openat, tc_fstat, tc_stat,
+)
 from tarcast._core.remap cimport Range, Remap, remap_owner, remap_time, whole_seconds
 from tarcast._core.status cimport Status
 from tarcast._core.walk cimport Item, Walker, walk_begin, walk_enter, walk_free, walk_init, walk_next
@@ -86,19 +89,28 @@ def walk_count(bytes path):
     return _walk(path, None)
 
 
+cdef Dirfd* open_dir(int dirfd, const char* name, uint64_t* open_count) noexcept:
+    cdef int fd = openat(dirfd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
+    return dirfd_new(fd, True, open_count) if fd >= 0 else NULL
+
+
 cdef size_t _walk(bytes path, list found) except? 0:
     cdef Walker walker
     cdef Item item
     cdef Status status
     cdef size_t count = 0
-    cdef int fd = openat(-100, PyBytes_AsString(path), O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+    cdef uint64_t open_count = 0
     cdef int got = 0
-    if fd < 0:
+    cdef Dirfd* dir = open_dir(-100, PyBytes_AsString(path), &open_count)
+    cdef tc_stat st
+    if dir == NULL:
         raise FileNotFoundError(path)
     try:
         if walk_init(&walker) != 0:
             raise MemoryError
-        got = walk_begin(&walker, fd, b"", 0, NULL, NULL, &status)
+        walker.dirfds = &open_count
+        got = walk_begin(&walker, dir, b"", 0, NULL, NULL, &status)
+        dirfd_drop(dir)
         while got == 0:
             got = walk_next(&walker, &item, &status)
             if got <= 0:
@@ -108,8 +120,11 @@ cdef size_t _walk(bytes path, list found) except? 0:
                 found.append(item.path[:item.path_length])
             got = 0
             if item.kind == DT_DIR:
-                fd = openat(item.dirfd, item.name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
-                got = walk_enter(&walker, &item, fd, True, &status) if fd >= 0 else -1
+                dir = open_dir(item.dir.fd, item.name, &open_count)
+                if dir == NULL or tc_fstat(dir.fd, &st) != 0:
+                    raise FileNotFoundError(item.path[:item.path_length])
+                got = walk_enter(&walker, &item, dir, &st, &status)
+                dirfd_drop(dir)
         if got < 0:
             raise OSError(status.error, "walk")
     finally:

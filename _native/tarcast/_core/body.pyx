@@ -1,10 +1,42 @@
 # See body.pxd.
 
 from libc.errno cimport errno
-from libc.string cimport memset
+from libc.stdint cimport int64_t, uint64_t
+from libc.stdlib cimport free, malloc
+from libc.string cimport memcpy, memset
 
-from tarcast._core.posix cimport EINTR, read
+from tarcast._core.body cimport Body
+from tarcast._core.posix cimport EINTR, close, pread, read, tc_add, tc_data_at, tc_release
 from tarcast._core.status cimport STEP_GREW, STEP_READ_DATA, STEP_SHRANK, Status, fail
+
+
+cdef Body* body_new(int fd, uint64_t size, bint holes, size_t tree, const char* path,
+                    size_t path_length) noexcept nogil:
+    """With one reference, the caller's; `fd` is closed by it. NULL: out of memory, and `fd` is still the caller's."""
+    cdef Body* body = <Body*>malloc(sizeof(Body) + path_length)
+    if body != NULL:
+        body.fd = fd
+        body.references = 1
+        body.size = size
+        body.holes = holes
+        body.told = False
+        body.tree = tree
+        body.path_length = path_length
+        memcpy(body.path, path, path_length)
+    return body
+
+
+cdef Body* body_take(Body* body) noexcept nogil:
+    """One more reference; gives `body`."""
+    tc_add(&body.references, 1)
+    return body
+
+
+cdef void body_drop(Body* body) noexcept nogil:
+    """Give a reference back; the last one closes the file."""
+    if tc_release(&body.references):
+        close(body.fd)
+        free(body)
 
 
 cdef int body_read(int fd, char* out, size_t size, Status* status) noexcept nogil:
@@ -36,3 +68,45 @@ cdef int body_read(int fd, char* out, size_t size, Status* status) noexcept nogi
             memset(out + done, 0, size - done)
         status.expected = size
         return -1
+
+
+cdef int body_read_at(const Body* body, char* out, uint64_t offset, size_t size, Status* status) noexcept nogil:
+    """Fill `out` with the `size` bytes from `offset` on. 0, or -1 with `status`, and zeros for what is missing.
+
+    The piece that ends the file looks for growth as body_read does: out[size]
+    must be there. Holes are not read.
+    """
+    cdef uint64_t end = offset + size
+    cdef bint last = end == body.size
+    cdef size_t done = 0
+    cdef size_t gap
+    cdef ssize_t got
+    cdef uint64_t data
+    cdef char behind = out[size]
+    while True:
+        if body.holes and done < size:
+            data = tc_data_at(body.fd, offset + done, end)
+            gap = <size_t>(data - offset) - done
+            memset(out + done, 0, gap)
+            done += gap
+        if done == size and not last:
+            return 0
+        got = pread(body.fd, out + done, size - done + last, <int64_t>(offset + done))
+        if got > 0 and done + <size_t>got < size:
+            done += <size_t>got
+        elif got < 0 and errno == EINTR:
+            continue
+        else:
+            break
+    out[size] = behind
+    if got < 0 or (got == 0 and done < size):
+        fail(status, STEP_READ_DATA if got < 0 else STEP_SHRANK, errno if got < 0 else 0)
+        status.seen = offset + done
+        memset(out + done, 0, size - done)
+    elif done + <size_t>got > size:
+        fail(status, STEP_GREW, 0)
+        status.seen = body.size + 1
+    else:
+        return 0
+    status.expected = body.size
+    return -1

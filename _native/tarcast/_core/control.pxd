@@ -1,9 +1,9 @@
 # What a running export and the rest of the process share: counters, cancel, the regular look at signals.
 #
-# The export owns the struct. Each counter has one thread that writes it, any
-# thread reads them or sets `cancelled`. `tick` takes the GIL itself; only the
-# thread that called `run` may ask control_stops, since only there signals and
-# callables make sense. Others ask control_cancelled.
+# The export owns the struct. Counters are atomic, any thread may read them and
+# set `cancelled`. `tick` takes the GIL itself; only the thread that called
+# `run` may ask control_stops, since only there signals and callables make
+# sense. Others ask control_cancelled.
 
 from libc.stdint cimport int64_t, uint64_t
 
@@ -15,7 +15,7 @@ cdef enum:
 
 cdef struct Control:
     uint64_t cancelled          # by the user, from any thread
-    uint64_t abandoned          # by the filling thread: what is still to be written is not wanted
+    uint64_t abandoned          # by whichever worker: nothing more is wanted
     uint64_t entries            # headers written
     uint64_t bytes_written      # bytes that the sink has taken
     uint64_t skipped            # entries left out or cut because of an error that was to be skipped
@@ -32,7 +32,7 @@ cdef inline bint control_cancelled(Control* control) noexcept nogil:
 cdef inline bint control_stops(Control* control) noexcept nogil:
     """Cheap enough to ask after every entry. True: unwind now."""
     cdef int64_t now
-    if tc_observe(&control.cancelled):
+    if control_cancelled(control):
         return True
     now = tc_coarse_now()
     if now < control.next_tick:

@@ -11,13 +11,16 @@ from libc.stdint cimport int64_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, memset
 
-from tarcast._core.chunk cimport CHUNK_CAPACITY, Chunk
+from tarcast._core.chunk cimport Chunk
 from tarcast._core.control cimport Control
 from tarcast._core.entry cimport Entry, Xattr
 from tarcast._core.match cimport PatternList
-from tarcast._core.pipeline cimport FATAL, NOTICE, FileId, Root, Run, Severity, run_finish, run_free, run_init, run_tree
-from tarcast._core.posix cimport tc_observe, tc_publish
+from tarcast._core.note cimport FATAL, NOTICE, Severity
+from tarcast._core.pool cimport COMPLETE, NO_MEMORY, Outcome, pool_run, run_free
+from tarcast._core.posix cimport getpid, tc_observe, tc_publish
+from tarcast._core.queue cimport queue_path
 from tarcast._core.remap cimport Range, Ranges, whole_seconds
+from tarcast._core.run cimport FileId, Root, Run
 from tarcast._core.sink cimport sink_open_call, sink_open_fd
 from tarcast._core.status cimport (
     STEP_CALLBACK, STEP_ENCODE, STEP_GREW, STEP_LIST_XATTR, STEP_MEMORY, STEP_OPEN, STEP_OUTPUT_INSIDE, STEP_READ_DATA,
@@ -74,17 +77,17 @@ cdef class Lent:
 
 cdef bint tick(void* owner) noexcept nogil:
     with gil:
-        return (<Export>owner).on_tick()
+        return (<Export>owner).on_tick() or (<Export>owner).is_forked()
 
 
 cdef int write_call(void* owner, const char* data, size_t size) noexcept nogil:
     with gil:
-        return (<Export>owner).on_data((<Export>owner).write, data, size)
+        return (<Export>owner).on_data((<Export>owner).write, data, size) or -(<Export>owner).is_forked()
 
 
 cdef int observe(void* owner, const char* data, size_t size) noexcept nogil:
     with gil:
-        return (<Export>owner).on_data((<Export>owner).observer, data, size)
+        return (<Export>owner).on_data((<Export>owner).observer, data, size) or -(<Export>owner).is_forked()
 
 
 cdef void report(void* owner, Severity severity, const Status* status, size_t tree, const char* path,
@@ -93,9 +96,12 @@ cdef void report(void* owner, Severity severity, const Status* status, size_t tr
         (<Export>owner).on_report(severity, status, tree, path, length)
 
 
-cdef int map_entry(void* owner, void* callable, Entry* entry, int64_t mtime_ns, XattrBuffer* xattrs) noexcept nogil:
+cdef int map_entry(void* owner, void* callable, const char* path, size_t length, Entry* entry, int64_t mtime_ns,
+                   XattrBuffer* xattrs) noexcept nogil:
+    cdef int kept
     with gil:
-        return (<Export>owner).on_entry(<object>callable, entry, mtime_ns, xattrs)
+        kept = (<Export>owner).on_entry(<object>callable, path, length, entry, mtime_ns, xattrs)
+        return -1 if (<Export>owner).is_forked() else kept
 
 
 cdef class Export:
@@ -113,19 +119,18 @@ cdef class Export:
         observer: the same for a callable that sees every byte before the sink.
         on_tick: callable without arguments, called about every 40 ms while the export runs.
         skip_errors: go on behind entries that cannot be read.
-        threaded: let a second thread write to `fd`, and read what fits into a chunk;
-            `write` is always called on the calling thread.
+        threads: workers that archive at once, the calling thread included; 0 for one a core of
+            `cores`, and more while they wait for storage. Callables are always called on the calling thread.
+        memory: bytes of archive held in memory at once.
         outputs: (device, inode) of files that must not become entries.
     """
 
     cdef Run r
     cdef Root* roots
-    cdef size_t root_count
     cdef FileId* outputs
     cdef list ranges                # addresses of Range arrays, to be freed
     cdef list kept                  # Python objects behind pointers
-    cdef list replaced              # attributes that a map callable gave, until the next entry
-    cdef list replaced_above        # the same for a parent written late, while `replaced` holds the child's
+    cdef dict replaced              # attributes that a map callable gave, by the buffer that points to them
     cdef readonly object write
     cdef readonly object observer
     cdef readonly object on_tick_call
@@ -134,6 +139,7 @@ cdef class Export:
     cdef readonly object failure
     cdef object raised
     cdef bint started
+    cdef int process                # that called `run`
 
     def __cinit__(self):
         memset(&self.r, 0, sizeof(Run))
@@ -141,12 +147,11 @@ cdef class Export:
         self.outputs = NULL
         self.ranges = []
         self.kept = []
-        self.replaced = []
-        self.replaced_above = []
+        self.replaced = {}
         self.notes = []
 
     def __init__(self, roots, *, int fd=-1, write=None, observer=None, on_tick=None, bint skip_errors=False,
-                 bint threaded=False, outputs=()):
+                 size_t threads=1, size_t cores=1, size_t memory=33554432, outputs=()):
         if self.kept or self.roots != NULL:
             raise RuntimeError("an Export cannot be configured twice")
         if (fd < 0) == (write is None):
@@ -155,19 +160,22 @@ cdef class Export:
         self.observer = observer
         self.on_tick_call = on_tick
         if fd >= 0:
-            if sink_open_fd(&self.r.sink, fd) != 0:
+            if sink_open_fd(&self.r.output.sink, fd) != 0:
                 raise OSError(errno, "not an open descriptor")
         else:
-            sink_open_call(&self.r.sink, write_call, <void*>self)
+            sink_open_call(&self.r.output.sink, write_call, <void*>self)
         self.r.hooks.owner = <void*>self
         self.r.hooks.map = map_entry
         self.r.hooks.report = report
         if observer is not None:
-            self.r.hooks.observe = observe
+            self.r.output.observe = observe
+            self.r.output.owner = <void*>self
         self.r.control.tick = tick
         self.r.control.owner = <void*>self
         self.r.skip_errors = skip_errors
-        self.r.threaded = threaded and fd >= 0
+        self.r.threads = threads
+        self.r.cores = cores
+        self.r.memory = memory
         self.set_outputs(list(outputs))
         self.set_roots(list(roots))
 
@@ -227,7 +235,8 @@ cdef class Export:
             root.remap.has_epoch = epoch is not None
             root.remap.epoch = 0 if epoch is None else epoch
             root.map = <void*>map_call if map_call is not None else NULL
-        self.root_count = len(roots)
+        self.r.roots = self.roots
+        self.r.root_count = len(roots)
         return 0
 
     def run(self):
@@ -236,29 +245,22 @@ cdef class Export:
         Raises whatever a callable raised, KeyboardInterrupt included, and
         MemoryError when there is no memory to start.
         """
-        cdef size_t i
-        cdef int result = 0
+        cdef Outcome outcome
         if self.started:
             raise RuntimeError("an Export runs once")
         self.started = True
-        if run_init(&self.r) != 0:
-            run_free(&self.r)
-            raise MemoryError
+        self.process = getpid()
         with nogil:
-            for i in range(self.root_count):
-                result = run_tree(&self.r, &self.roots[i], i)
-                if result != 0:
-                    break
-            if result == 0:
-                result = run_finish(&self.r)
+            outcome = pool_run(&self.r)
             run_free(&self.r)
-        self.replaced = []
-        self.replaced_above = []
+        self.replaced.clear()
         if self.raised is not None:
             raised = self.raised
             self.raised = None
             raise raised
-        return result == 0
+        if outcome == NO_MEMORY:
+            raise MemoryError
+        return outcome == COMPLETE
 
     def cancel(self):
         """Make `run` stop soon, from any thread: within 100 ms unless the kernel is waiting for a disk."""
@@ -287,8 +289,21 @@ cdef class Export:
         return tc_observe(&self.r.control.dropped)
 
     def current_path(self):
-        """Archive path of the entry in hand. Only from on_tick, when the core stands still."""
-        return self.r.path[:self.r.path_length] if self.r.path != NULL else b""
+        """Archive path of the latest name that the walk has found; b"" before and after. Only from on_tick."""
+        cdef char* copy = NULL
+        cdef size_t length
+        with nogil:
+            length = queue_path(&self.r.queue, &copy)
+        try:
+            return copy[:length] if length else b""
+        finally:
+            free(copy)
+
+    cdef bint is_forked(self) noexcept:
+        """Did the callable that was just called fork, and is this the child? Its threads stayed with the parent."""
+        if self.process != getpid():
+            self.r.queue.forked = True
+        return self.r.queue.forked
 
     cdef bint on_tick(self) noexcept:
         try:
@@ -320,12 +335,12 @@ cdef class Export:
 
     cdef int give_away(self, Lent lent) except -1:
         """The callable kept a part of the view: the memory becomes its, and the chunk goes on in new one."""
-        cdef Chunk* chunk = self.r.pool.filling
-        cdef char* fresh = <char*>malloc(CHUNK_CAPACITY)
-        if lent.data != chunk.data or fresh == NULL:
-            free(fresh)
-            # Nobody may read memory that is used again: rather lose the chunk than that.
+        cdef Chunk* chunk = self.r.output.lent
+        cdef char* fresh = <char*>malloc(chunk.capacity)
+        if fresh == NULL:
+            # Nobody may read memory that is used again: rather lose it than that.
             chunk.data = NULL
+            chunk.length = chunk.capacity = 0
             raise MemoryError
         memcpy(fresh, chunk.data, chunk.length)
         lent.owned = chunk.data
@@ -350,7 +365,7 @@ cdef class Export:
             self.raised = error
             tc_publish(&self.r.control.cancelled, 1)
 
-    cdef int on_entry(self, object call, Entry* entry, int64_t mtime_ns, XattrBuffer* found) noexcept:
+    cdef int on_entry(self, object call, const char* path, size_t length, Entry* entry, int64_t mtime_ns, XattrBuffer* found) noexcept:
         cdef size_t i
         cdef Xattr* item
         cdef list attributes = []
@@ -358,7 +373,7 @@ cdef class Export:
             for i in range(found.count):
                 item = &found.items[i]
                 attributes.append((item.name[:item.name_length], item.value[:item.value_length]))
-            answer = call(self.r.path[:self.r.path_length], entry.type, entry.mode, entry.uid, entry.gid, mtime_ns,
+            answer = call(path[:length], entry.type, entry.mode, entry.uid, entry.gid, mtime_ns,
                           entry.size, entry.link[:entry.link_length], attributes)
             if answer is None:
                 return 0
@@ -395,8 +410,5 @@ cdef class Export:
         found.count = count
         entry.xattrs = found.items
         entry.xattr_count = count
-        if found == &self.r.ancestors.xattrs:
-            self.replaced_above = attributes
-        else:
-            self.replaced = attributes
+        self.replaced[<size_t>found] = attributes
         return 0

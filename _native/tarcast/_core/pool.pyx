@@ -1,152 +1,267 @@
 # See pool.pxd.
 
-from libc.string cimport memset
+from libc.stdint cimport int64_t, uint64_t
 
-from tarcast._core.chunk cimport Chunk, chunk_clear, chunk_free, chunk_init
-from tarcast._core.control cimport TICK_MS, Control, control_stops
-from tarcast._core.pool cimport POOL_CHUNKS, Pool
+from tarcast._core.batch cimport Batch
+from tarcast._core.chunk cimport CHUNK_SIZE
+from tarcast._core.collect cimport scratch_free, scratch_init
+from tarcast._core.control cimport control_stops
+from tarcast._core.fill cimport fill_piece, worker_free, worker_init
+from tarcast._core.gather cimport GATHERED_ALL, GATHERED_STARVED, Gathered, gather
+from tarcast._core.links cimport links_clear
+from tarcast._core.note cimport FATAL, SKIPPED, Note, note_free
+from tarcast._core.output cimport output_begin, output_end, output_write
+from tarcast._core.pending cimport pending_free
+from tarcast._core.piece cimport Piece
+from tarcast._core.pool cimport COMPLETE, ENDED, NO_MEMORY, Outcome
 from tarcast._core.posix cimport (
-    getpid, pthread_cond_destroy, pthread_cond_signal, pthread_join, pthread_mutex_destroy, pthread_mutex_init,
-    pthread_mutex_lock, pthread_mutex_unlock, tc_cond_init, tc_cond_wait, tc_publish, tc_thread_start,
+    pthread_join, tc_add, tc_cpu_now, tc_descriptor_limit, tc_now, tc_observe, tc_publish, tc_thread_start,
 )
-from tarcast._core.sink cimport Sink, sink_write
-from tarcast._core.status cimport STEP_CALLBACK, STEP_REPORTED, Status, fail
+from tarcast._core.queue cimport (
+    TASK_END, TASK_FILL, TASK_WALK, TASK_WRITE, Task, queue_activate, queue_batch, queue_filled, queue_free,
+    queue_has_more, queue_init, queue_next, queue_note, queue_stop, queue_take_note, queue_walked, queue_written,
+)
+from tarcast._core.run cimport Run, Worker
+from tarcast._core.status cimport STEP_CALLBACK, STEP_REPORTED, Status
+from tarcast._core.walk cimport walk_free, walk_init
+
+cdef enum:
+    MOST_WORKERS = 64           # that can be asked for
+    MOST_ADAPTIVE = 32          # that are started without being asked for
+    # Descriptors: so many open directories, unless fewer may be open at all.
+    MOST_DIRFDS = 256
 
 
-cdef int pool_init(Pool* pool, Sink* sink, Control* control) noexcept nogil:
-    """0, or -1 when out of memory (pool_free is still right to call)."""
-    memset(pool, 0, sizeof(Pool))
-    pool.sink = sink
-    pool.control = control
-    pool.filling = &pool.chunks[0]
-    pool.count = 1
-    return chunk_init(&pool.chunks[0])
+cdef struct Pool:
+    Run* run
+    Worker workers[MOST_WORKERS]
+    size_t started              # the calling thread included
+    # Whether more workers pay off (see adapt).
+    int64_t since               # beginning of the window, nanoseconds
+    uint64_t busy_before
+    uint64_t cpu_before
+    uint64_t done_before
+    double rate_before          # with `active_before` workers
+    size_t active_before        # 0: the present number was not just tried
+    size_t patience             # windows to go before the next try
+    size_t setback              # how many after a try that did not pay
 
 
-cdef void* write_chunks(void* argument) noexcept nogil:
-    """The writing thread: takes full chunks in order until there will be no more or one cannot be written."""
-    cdef Pool* pool = <Pool*>argument
-    cdef Chunk* chunk
+# ---- one worker ---------------------------------------------------------
+
+
+cdef void fill(Worker* worker, Piece* piece) noexcept nogil:
+    cdef Run* run = worker.run
+    cdef int64_t begin = tc_now()
+    cdef int64_t cpu = tc_cpu_now()
+    fill_piece(worker, piece)
+    tc_add(&run.busy_ns, <uint64_t>(tc_now() - begin))
+    tc_add(&run.cpu_ns, <uint64_t>(tc_cpu_now() - cpu))
+    tc_add(&run.filled_bytes, piece.chunk.length)
+    queue_filled(&run.queue, piece)
+
+
+cdef void write(Worker* worker, Piece* piece) noexcept nogil:
+    cdef Run* run = worker.run
     cdef Status status
-    cdef int result = 0
-    pthread_mutex_lock(&pool.lock)
-    while True:
-        while pool.full == 0 and not pool.closing:
-            tc_cond_wait(&pool.filled, &pool.lock, 1000)
-        if pool.full == 0:
-            break
-        chunk = &pool.chunks[pool.next_to_write]
-        pthread_mutex_unlock(&pool.lock)
-        result = pool.finish(pool.owner, chunk)
-        if result != 0:
-            fail(&status, STEP_REPORTED, 0)
+    if output_write(&run.output, piece, worker.number == 0, &status) != 0:
+        if status.step == STEP_CALLBACK or status.step == STEP_REPORTED:
+            queue_stop(&run.queue)
         else:
-            result = sink_write(pool.sink, pool.control, chunk.data, chunk.length, False, &status)
-        pthread_mutex_lock(&pool.lock)
-        if result != 0:
-            pool.failed = True
-            pool.status = status
-            pthread_cond_signal(&pool.written)
+            queue_note(&run.queue, FATAL, &status, NULL)
+    queue_written(&run.queue, piece)
+
+
+cdef void walk(Worker* worker) noexcept nogil:
+    cdef Run* run = worker.run
+    cdef Batch* batch = queue_batch(&run.queue)
+    cdef Gathered got
+    if batch == NULL:
+        tc_publish(&run.no_memory, 1)
+        queue_stop(&run.queue)
+        return
+    got = gather(run, batch, worker.number == 0, run.queue.walks_alone)
+    if queue_walked(&run.queue, batch, got == GATHERED_ALL, got == GATHERED_STARVED) != 0:
+        tc_publish(&run.no_memory, 1)
+        queue_stop(&run.queue)
+
+
+cdef void do_task(Worker* worker, Task task, Piece* piece) noexcept nogil:
+    if task == TASK_WALK:
+        walk(worker)
+    elif task == TASK_FILL:
+        fill(worker, piece)
+    elif task == TASK_WRITE:
+        write(worker, piece)
+
+
+cdef void* work(void* argument) noexcept nogil:
+    """The life of a worker that is not the calling thread."""
+    cdef Worker* worker = <Worker*>argument
+    cdef Piece* piece = NULL
+    cdef Task task
+    while True:
+        task = queue_next(&worker.run.queue, worker.number, &piece)
+        if task == TASK_END:
+            return NULL
+        do_task(worker, task, piece)
+
+
+# ---- how many -----------------------------------------------------------
+
+
+cdef size_t at_once(const Run* run) noexcept nogil:
+    """Workers to begin with."""
+    cdef size_t count = run.threads if run.threads > 0 else run.cores
+    cdef size_t most = MOST_WORKERS if run.threads > 0 else MOST_ADAPTIVE
+    if count > most:
+        count = most
+    return count if count > 0 else 1
+
+
+cdef void start_workers(Pool* pool, size_t count) noexcept nogil:
+    """Have `count` workers in all; fewer if there is no memory or no thread to be had."""
+    cdef Worker* worker
+    while pool.started < count:
+        worker = &pool.workers[pool.started]
+        if worker_init(worker, pool.run, pool.started) != 0 or tc_thread_start(&worker.thread, work, worker) != 0:
+            worker_free(worker)
+            return
+        pool.started += 1
+
+
+cdef void adapt(Pool* pool) noexcept nogil:
+    """Look how the work went since the last time, and change the number of workers if that may help.
+
+    While workers wait for storage, more of them give it more to do at once, and
+    an SSD or a network is the quicker for it, but a spinning disk is not. So
+    twice as many are tried when those that there are spend most of their time waiting, and
+    kept only if more got done.
+    """
+    cdef Run* run = pool.run
+    cdef int64_t now = tc_now()
+    cdef uint64_t busy
+    cdef uint64_t cpu
+    cdef uint64_t done
+    cdef size_t active = run.queue.active
+    cdef double rate
+    if now - pool.since < 50000000:
+        return
+    busy = tc_observe(&run.busy_ns)
+    cpu = tc_observe(&run.cpu_ns)
+    # An entry is worth as much as 16 KiB: both take storage about as long.
+    done = tc_observe(&run.filled_bytes) + 16384 * tc_observe(&run.control.entries)
+    rate = <double>(done - pool.done_before) / <double>(now - pool.since)
+    if busy - pool.busy_before < <uint64_t>(now - pool.since) // 2:
+        pass        # nothing to be learnt: the workers wait for the output, or for each other
+    elif pool.active_before > 0 and rate < 1.1 * pool.rate_before:
+        queue_activate(&run.queue, pool.active_before)
+        pool.active_before = 0
+        pool.patience = pool.setback
+        pool.setback *= 2
+    elif 2 * (cpu - pool.cpu_before) > busy - pool.busy_before:
+        pool.active_before = 0      # they hardly wait: these are enough
+        if pool.patience > 0:
+            pool.patience -= 1
+    elif pool.patience > 0:
+        pool.patience -= 1
+        pool.active_before = 0
+    elif active < MOST_ADAPTIVE:
+        pool.active_before = active
+        pool.rate_before = rate
+        start_workers(pool, 2 * active if 2 * active < MOST_ADAPTIVE else MOST_ADAPTIVE)
+        queue_activate(&run.queue, pool.started)
+    pool.since = now
+    pool.busy_before = busy
+    pool.cpu_before = cpu
+    pool.done_before = done
+
+
+# ---- the whole ----------------------------------------------------------
+
+
+cdef void tell(Run* run) noexcept nogil:
+    """Pass on what there is to say, in archive order."""
+    cdef Note* note = queue_take_note(&run.queue)
+    while note != NULL:
+        run.hooks.report(run.hooks.owner, note.severity, &note.status, note.tree, note.path, note.path_length)
+        if note.severity == SKIPPED:
+            tc_add(&run.control.skipped, 1)
+        elif note.severity == FATAL:
+            run.failed = True
+        note_free(note)
+        note = queue_take_note(&run.queue)
+
+
+cdef int prepare(Run* run) noexcept nogil:
+    cdef size_t descriptors = tc_descriptor_limit()
+    cdef size_t chunks = run.memory // CHUNK_SIZE
+    cdef size_t i
+    if queue_init(&run.queue, &run.control) != 0 or walk_init(&run.walker) != 0 or scratch_init(&run.walk_scratch) != 0:
+        return -1
+    run.walker.control = &run.control
+    run.walker.dirfds = &run.queue.dirfds
+    for i in range(run.root_count):
+        if run.roots[i].map != NULL:
+            run.queue.caller_fills = True
+    run.queue.chunk_limit = chunks if chunks > 0 else 1
+    run.queue.dirfd_limit = descriptors // 4 if descriptors // 4 < MOST_DIRFDS else MOST_DIRFDS
+    run.output.skip_errors = run.skip_errors
+    output_begin(&run.output, &run.control, &run.queue)
+    return 0
+
+
+cdef Outcome pool_run(Run* run) noexcept nogil:
+    """Write the archive that `run` is set up for, on the calling thread and others. Once."""
+    cdef Pool pool
+    cdef Task task
+    cdef Piece* piece = NULL
+    cdef size_t i
+    cdef size_t wanted = at_once(run)
+    cdef bint complete
+    pool.run = run
+    pool.started = 0
+    pool.since = tc_now()
+    pool.busy_before = pool.cpu_before = pool.done_before = 0
+    pool.active_before = pool.patience = 0
+    pool.setback = 8
+    if prepare(run) != 0 or worker_init(&pool.workers[0], run, 0) != 0:
+        worker_free(&pool.workers[0])
+        return NO_MEMORY
+    pool.started = 1
+    queue_activate(&run.queue, wanted)
+    while True:
+        task = queue_next(&run.queue, 0, &piece)
+        if task == TASK_END:
             break
-        pool.next_to_write = (pool.next_to_write + 1) % pool.count
-        pool.full -= 1
-        pthread_cond_signal(&pool.written)
-    pthread_mutex_unlock(&pool.lock)
-    return NULL
+        do_task(&pool.workers[0], task, piece)
+        if pool.started < wanted and queue_has_more(&run.queue):
+            start_workers(&pool, wanted)        # not for what is over in one batch
+            wanted = pool.started
+            queue_activate(&run.queue, wanted)
+        elif run.threads == 0 and run.cores > 0:
+            adapt(&pool)
+        tell(run)
+        if control_stops(&run.control):
+            queue_stop(&run.queue)
+    if run.queue.forked:        # the threads are the parent's
+        return ENDED
+    for i in range(1, pool.started):
+        pthread_join(pool.workers[i].thread, NULL)
+    for i in range(pool.started):
+        worker_free(&pool.workers[i])
+    tell(run)
+    complete = run.queue.complete and not run.failed
+    output_end(&run.output, complete)
+    if complete:
+        return COMPLETE
+    return NO_MEMORY if tc_observe(&run.no_memory) else ENDED
 
 
-cdef int pool_start(Pool* pool) noexcept nogil:
-    """Let another thread write from now on. 0, or -1: no memory or no thread to be had, and all stays as it was."""
-    cdef size_t i
-    if pool.count != 1:
-        return -1
-    for i in range(1, <size_t>POOL_CHUNKS):
-        if chunk_init(&pool.chunks[i]) != 0:
-            return -1
-    if pthread_mutex_init(&pool.lock, NULL) != 0:
-        return -1
-    if tc_cond_init(&pool.filled) != 0:
-        pthread_mutex_destroy(&pool.lock)
-        return -1
-    if tc_cond_init(&pool.written) != 0:
-        pthread_cond_destroy(&pool.filled)
-        pthread_mutex_destroy(&pool.lock)
-        return -1
-    pool.count = POOL_CHUNKS
-    if tc_thread_start(&pool.thread, write_chunks, pool) != 0:
-        pool.count = 1
-        pthread_cond_destroy(&pool.written)
-        pthread_cond_destroy(&pool.filled)
-        pthread_mutex_destroy(&pool.lock)
-        return -1
-    pool.process = getpid()
-    pool.threaded = True
-    return 0
-
-
-cdef int wait_until(Pool* pool, size_t most_full, Status* status) noexcept nogil:
-    """Wait, with the lock held, until at most `most_full` chunks are unwritten. -1: the writer failed, or stop."""
-    cdef bint stop
-    while not pool.failed and pool.full > most_full:
-        pthread_mutex_unlock(&pool.lock)
-        stop = control_stops(pool.control)
-        pthread_mutex_lock(&pool.lock)
-        if stop:
-            return fail(status, STEP_CALLBACK, 0)
-        if not pool.failed and pool.full > most_full:
-            tc_cond_wait(&pool.written, &pool.lock, TICK_MS)
-    if pool.failed:
-        status[0] = pool.status
-        return -1
-    return 0
-
-
-cdef int pool_submit(Pool* pool, Status* status) noexcept nogil:
-    """Pass pool.filling on and make it an empty chunk. 0, or -1 with `status`: nothing more can be written."""
-    cdef int result
-    if not pool.threaded:
-        result = sink_write(pool.sink, pool.control, pool.filling.data, pool.filling.length, True, status)
-        chunk_clear(pool.filling)
-        return result
-    # Asked here and not only when the ring is full: with a quick sink it never is.
-    if control_stops(pool.control):
-        return fail(status, STEP_CALLBACK, 0)
-    pthread_mutex_lock(&pool.lock)
-    pool.full += 1
-    pthread_cond_signal(&pool.filled)
-    result = wait_until(pool, pool.count - 1, status)
-    pthread_mutex_unlock(&pool.lock)
-    pool.next_to_fill = (pool.next_to_fill + 1) % pool.count
-    pool.filling = &pool.chunks[pool.next_to_fill]
-    if result == 0:
-        chunk_clear(pool.filling)
-    return result
-
-
-cdef int pool_drain(Pool* pool, Status* status) noexcept nogil:
-    """Wait until everything submitted is written. 0, or -1 with `status`."""
-    cdef int result = 0
-    if pool.threaded:
-        pthread_mutex_lock(&pool.lock)
-        result = wait_until(pool, 0, status)
-        pthread_mutex_unlock(&pool.lock)
-    return result
-
-
-cdef void pool_free(Pool* pool) noexcept nogil:
-    """End the thread, whatever it is doing, and give everything back."""
-    cdef size_t i
-    if pool.threaded and pool.process == getpid():     # a forked child has no such thread to wait for
-        tc_publish(&pool.control.abandoned, 1)
-        pthread_mutex_lock(&pool.lock)
-        pool.closing = True
-        pthread_cond_signal(&pool.filled)
-        pthread_mutex_unlock(&pool.lock)
-        pthread_join(pool.thread, NULL)
-        pthread_cond_destroy(&pool.written)
-        pthread_cond_destroy(&pool.filled)
-        pthread_mutex_destroy(&pool.lock)
-    pool.threaded = False
-    for i in range(<size_t>POOL_CHUNKS):
-        chunk_free(&pool.chunks[i])
-    pool.count = 0
+cdef void run_free(Run* run) noexcept nogil:
+    """Everything that pool_run made. Also for a Run of zeros, and twice."""
+    queue_free(&run.queue)
+    walk_free(&run.walker)
+    scratch_free(&run.walk_scratch)
+    links_clear(&run.links)
+    pending_free(&run.pending)

@@ -9,6 +9,9 @@
 #ifndef TARCAST_POSIX_H
 #define TARCAST_POSIX_H
 
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -21,6 +24,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -43,7 +47,7 @@
 /* ---- metadata ------------------------------------------------------- */
 
 typedef struct {
-    uint64_t dev, ino, nlink, size, rdev;
+    uint64_t dev, ino, nlink, size, rdev, blocks; /* blocks: of 512 bytes, allocated */
     uint32_t mode, uid, gid;
     int64_t mtime;    /* seconds */
     int32_t mtime_ns; /* 0 .. 999999999 */
@@ -56,6 +60,7 @@ static inline void tc_stat_fill(tc_stat *out, const struct stat *st)
     out->nlink = (uint64_t)st->st_nlink;
     out->size = st->st_size > 0 ? (uint64_t)st->st_size : 0;
     out->rdev = (uint64_t)st->st_rdev;
+    out->blocks = (uint64_t)st->st_blocks;
     out->mode = (uint32_t)st->st_mode;
     out->uid = (uint32_t)st->st_uid;
     out->gid = (uint32_t)st->st_gid;
@@ -321,6 +326,25 @@ static inline ssize_t tc_getxattrat(int dirfd, const char *name, const char *key
 #endif
 }
 
+/* ---- holes ----------------------------------------------------------- */
+
+/* The offset of the first byte from `offset` on that is not in a hole, at most `end`; `offset` where the
+ * file system cannot tell (lseek(2), SEEK_DATA). Moves the descriptor's position. */
+static inline uint64_t tc_data_at(int fd, uint64_t offset, uint64_t end)
+{
+#ifdef SEEK_DATA
+    off_t data = lseek(fd, (off_t)offset, SEEK_DATA);
+    if (data >= 0)
+        return (uint64_t)data < end ? ((uint64_t)data > offset ? (uint64_t)data : offset) : end;
+    if (errno == ENXIO) {   /* nothing but a hole up to the file's end, wherever that is now */
+        struct stat st;
+        if (fstat(fd, &st) == 0 && (uint64_t)st.st_size > offset)
+            return (uint64_t)st.st_size < end ? (uint64_t)st.st_size : end;
+    }
+#endif
+    return offset;
+}
+
 /* ---- output ---------------------------------------------------------- */
 
 /* What a descriptor needs: 0 plain write (regular file, block device), 1 may
@@ -370,6 +394,80 @@ static inline int tc_wait_writable(int fd, int milliseconds)
     return poll(&one, 1, milliseconds);
 }
 
+/* Where in the file writing starts, if pieces may be written at offsets in any order: a regular file that is
+ * not open for appending (pwrite(2) would append to it). -1 otherwise. */
+static inline int64_t tc_place(int fd)
+{
+    struct stat st;
+    int flags = fcntl(fd, F_GETFL);
+    if (flags < 0 || (flags & O_APPEND) || fstat(fd, &st) != 0 || !S_ISREG(st.st_mode))
+        return -1;
+    return (int64_t)lseek(fd, 0, SEEK_CUR);
+}
+
+/* Reserve blocks beyond the end of the file, whose size stays. 0, or -1: not to be had. */
+static inline int tc_allocate(int fd, int64_t offset, int64_t size)
+{
+#if defined(__linux__) && defined(FALLOC_FL_KEEP_SIZE)
+    return fallocate(fd, FALLOC_FL_KEEP_SIZE, (off_t)offset, (off_t)size);
+#else
+    (void)fd, (void)offset, (void)size;
+    errno = ENOTSUP;
+    return -1;
+#endif
+}
+
+/* Give back what was reserved beyond the end of the file. */
+static inline void tc_trim(int fd)
+{
+    struct stat st;
+    if (fstat(fd, &st) == 0 && ftruncate(fd, st.st_size) != 0)
+        return; /* the blocks stay reserved: a waste, not an error */
+}
+
+/* Make the pipe behind `fd` hold up to `size` bytes, if it holds less and the system lets us. */
+static inline void tc_widen_pipe(int fd, int size)
+{
+#if defined(__linux__) && defined(F_SETPIPE_SZ)
+    int now = fcntl(fd, F_GETPIPE_SZ);
+    while (now > 0 && size > now && fcntl(fd, F_SETPIPE_SZ, size) < 0)
+        size /= 2;
+#else
+    (void)fd, (void)size;
+#endif
+}
+
+/* Move up to `size` bytes of a file into a pipe without copying or waiting; EINVAL where that cannot be done. */
+static inline ssize_t tc_splice(int in, int64_t *offset, int out, size_t size)
+{
+#if defined(__linux__) && defined(SPLICE_F_MOVE)
+    loff_t at = (loff_t)*offset;
+    ssize_t got = splice(in, &at, out, NULL, size, SPLICE_F_MOVE | SPLICE_F_NONBLOCK | SPLICE_F_MORE);
+    *offset = (int64_t)at;
+    return got;
+#else
+    (void)in, (void)offset, (void)out, (void)size;
+    errno = EINVAL;
+    return -1;
+#endif
+}
+
+/* Let `size` bytes of `out` from `to` on share the blocks of `in` from `from` on (ioctl_ficlonerange(2)). */
+static inline int tc_clone(int out, int64_t to, int in, int64_t from, uint64_t size)
+{
+#if defined(__linux__)
+    struct tc_clone_range {
+        int64_t in;
+        uint64_t from, size, to;
+    } range = {in, (uint64_t)from, size, (uint64_t)to};
+    return ioctl(out, 0x4020940dUL /* FICLONERANGE */, &range);
+#else
+    (void)out, (void)to, (void)in, (void)from, (void)size;
+    errno = ENOTSUP;
+    return -1;
+#endif
+}
+
 /* ---- time and shared numbers ---------------------------------------- */
 
 static inline void tc_pause(int milliseconds)
@@ -386,6 +484,22 @@ static inline int64_t tc_coarse_now(void)
 #else
     clock_gettime(CLOCK_MONOTONIC, &now);
 #endif
+    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+/* Nanoseconds since some fixed moment. */
+static inline int64_t tc_now(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+/* Nanoseconds of CPU that this thread has used. */
+static inline int64_t tc_cpu_now(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
     return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
 }
 
@@ -439,6 +553,18 @@ static inline void tc_publish(uint64_t *where, uint64_t value)
 static inline void tc_add(uint64_t *where, uint64_t value)
 {
     __atomic_fetch_add(where, value, __ATOMIC_RELAXED);
+}
+
+/* One reference less; 1 when it was the last. What others did before they gave theirs back is seen then. */
+static inline int tc_release(uint64_t *references)
+{
+    return __atomic_sub_fetch(references, 1, __ATOMIC_ACQ_REL) == 0;
+}
+
+/* Set to `value` if it is still `old`; 1 if so. */
+static inline int tc_swap(uint64_t *where, uint64_t old, uint64_t value)
+{
+    return __atomic_compare_exchange_n(where, &old, value, 0, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
 }
 
 static inline uint64_t tc_observe(const uint64_t *where)

@@ -7,7 +7,7 @@ from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 
 cdef extern from "posix.h" nogil:
     ctypedef struct tc_stat:
-        uint64_t dev, ino, nlink, size, rdev
+        uint64_t dev, ino, nlink, size, rdev, blocks
         uint32_t mode, uid, gid
         int64_t mtime
         int32_t mtime_ns
@@ -35,12 +35,29 @@ cdef extern from "posix.h" nogil:
     void tc_publish(uint64_t* where, uint64_t value)
     void tc_add(uint64_t* where, uint64_t value)
     size_t tc_descriptor_limit()
+    bint tc_swap(uint64_t* where, uint64_t old, uint64_t value)
+    bint tc_release(uint64_t* references)
+    uint64_t tc_data_at(int fd, uint64_t offset, uint64_t end)
+    int64_t tc_place(int fd)
+    int tc_allocate(int fd, int64_t offset, int64_t size)
+    void tc_trim(int fd)
+    void tc_widen_pipe(int fd, int size)
+    ssize_t tc_splice(int source, int64_t* offset, int out, size_t size)
+    int tc_clone(int out, int64_t to, int source, int64_t start, uint64_t size)
+    int64_t tc_now()
+    int64_t tc_cpu_now()
     uint64_t tc_observe(const uint64_t* where)
 
     int openat(int dirfd, const char* name, int flags)
     int close(int fd)
     int getpid()
+    int fcntl(int fd, int command, int argument)
+    int F_DUPFD_CLOEXEC
     ssize_t read(int fd, void* buffer, size_t size)
+    ssize_t pread(int fd, void* buffer, size_t size, int64_t offset)
+    ssize_t pwrite(int fd, const void* buffer, size_t size, int64_t offset)
+    int64_t lseek(int fd, int64_t offset, int whence)
+    int SEEK_SET
     ssize_t write(int fd, const void* buffer, size_t size)
     ssize_t readlinkat(int dirfd, const char* name, char* buffer, size_t size)
 
@@ -60,6 +77,7 @@ cdef extern from "posix.h" nogil:
     int pthread_mutex_lock(pthread_mutex_t* lock)
     int pthread_mutex_unlock(pthread_mutex_t* lock)
     int pthread_cond_destroy(pthread_cond_t* cond)
+    int pthread_cond_broadcast(pthread_cond_t* cond)
     int pthread_cond_signal(pthread_cond_t* cond)
     int pthread_join(pthread_t thread, void** result)
     int tc_cond_init(pthread_cond_t* cond)

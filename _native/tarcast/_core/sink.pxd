@@ -8,9 +8,16 @@ from tarcast._core.control cimport Control
 from tarcast._core.status cimport Status
 
 
+cdef enum SinkKind:
+    SINK_FILE       # regular file or block device: a write takes all
+    SINK_PIPE       # or terminal: may have to wait for a reader
+    SINK_SOCKET
+    SINK_CALL
+
+
 cdef struct Sink:
     int fd
-    int kind        # 0 file, 1 pipe or terminal, 2 socket, 3 call
+    int kind        # SinkKind
     int (*call)(void* owner, const char* data, size_t size) noexcept nogil    # 0, or -1: an exception is kept
     void* owner
 

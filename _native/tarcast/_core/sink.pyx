@@ -4,13 +4,11 @@ from libc.errno cimport errno
 from libc.stdint cimport uint64_t
 
 from tarcast._core.control cimport TICK_MS, Control, control_cancelled, control_stops
-from tarcast._core.posix cimport EAGAIN, EINTR, tc_observe, tc_publish, tc_sink_kind, tc_wait_writable, tc_write_nowait, write
-from tarcast._core.sink cimport Sink
+from tarcast._core.posix cimport EAGAIN, EINTR, tc_add, tc_sink_kind, tc_wait_writable, tc_write_nowait, write
+from tarcast._core.sink cimport SINK_CALL, SINK_FILE, Sink
 from tarcast._core.status cimport STEP_CALLBACK, STEP_WRITE, Status, fail
 
 cdef enum:
-    KIND_FILE = 0
-    KIND_CALL = 3
     # A write to a slow device is not interrupted by signals, so it must not be long.
     MOST = 1048576
 
@@ -26,7 +24,7 @@ cdef int sink_open_fd(Sink* sink, int fd) noexcept nogil:
 
 cdef void sink_open_call(Sink* sink, int (*call)(void*, const char*, size_t) noexcept nogil, void* owner) noexcept nogil:
     sink.fd = -1
-    sink.kind = KIND_CALL
+    sink.kind = SINK_CALL
     sink.call = call
     sink.owner = owner
 
@@ -35,19 +33,20 @@ cdef int sink_write(Sink* sink, Control* control, const char* data, size_t size,
                     Status* status) noexcept nogil:
     """Write all of it, or -1: STEP_CALLBACK when told to stop or the call raised, else STEP_WRITE with errno.
 
-    `caller` says that this is the thread that called `run`. While a pipe or socket is full it waits a tick at a time, so that a stalled
-    reader never keeps a signal or a cancel from being seen.
+    `caller` says that this is the thread that called `run`. While a pipe or
+    socket is full it waits a tick at a time, so that a stalled reader never keeps
+    a signal or a cancel from being seen.
     """
     cdef ssize_t got
     cdef int ready
     while size > 0:
         if control_stops(control) if caller else control_cancelled(control):
             return fail(status, STEP_CALLBACK, 0)
-        if sink.kind == KIND_CALL:
+        if sink.kind == SINK_CALL:
             if sink.call(sink.owner, data, size) != 0:
                 return fail(status, STEP_CALLBACK, 0)
             got = <ssize_t>size
-        elif sink.kind == KIND_FILE:
+        elif sink.kind == SINK_FILE:
             got = write(sink.fd, data, size if size < MOST else MOST)
         else:
             got = tc_write_nowait(sink.fd, sink.kind, data, size)
@@ -64,5 +63,5 @@ cdef int sink_write(Sink* sink, Control* control, const char* data, size_t size,
             return fail(status, STEP_WRITE, errno)
         data += got
         size -= <size_t>got
-        tc_publish(&control.bytes_written, tc_observe(&control.bytes_written) + <uint64_t>got)
+        tc_add(&control.bytes_written, <uint64_t>got)
     return 0

@@ -30,6 +30,7 @@ cdef enum Step:
 cdef struct Status:
     Step step
     int error          # errno, or 0 where the step says it all
+    bint fatal         # ends the export, whatever is to be skipped
     uint64_t expected  # bytes
     uint64_t seen      # bytes
     char detail[256]   # NUL-terminated attribute name
@@ -39,6 +40,7 @@ cdef inline int fail(Status* status, Step step, int error) noexcept nogil:
     """Fill `status` and give -1, so that `return fail(...)` reads as what it does."""
     status.step = step
     status.error = error
+    status.fatal = False
     status.expected = 0
     status.seen = 0
     status.detail[0] = 0

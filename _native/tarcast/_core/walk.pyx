@@ -5,7 +5,8 @@ from libc.stdint cimport uint64_t
 from libc.stdlib cimport free, malloc, qsort, realloc
 from libc.string cimport memcpy, memset, strcmp
 
-from tarcast._core.control cimport control_stops
+from tarcast._core.control cimport control_cancelled, control_stops
+from tarcast._core.dirfd cimport Dirfd, dirfd_drop, dirfd_new, dirfd_take
 from tarcast._core.match cimport Matcher, match_path, match_prunes_matched, match_prunes_unmatched
 from tarcast._core.posix cimport (
     DT_DIR, DT_UNKNOWN, ELOOP, ENOENT, ENOMEM, ENOTDIR, O_CLOEXEC, O_DIRECTORY, O_NOFOLLOW, O_RDONLY, close, openat, tc_dir, tc_dir_begin,
@@ -30,9 +31,9 @@ cdef int walk_init(Walker* walker) noexcept nogil:
 
 
 cdef void close_level(Level* level) noexcept nogil:
-    if level.fd >= 0:
-        close(level.fd)
-        level.fd = -1
+    if level.dir != NULL:
+        dirfd_drop(level.dir)
+        level.dir = NULL
 
 
 cdef void walk_free(Walker* walker) noexcept nogil:
@@ -53,7 +54,9 @@ cdef void walk_free(Walker* walker) noexcept nogil:
 cdef bint told_to_stop(Walker* walker) noexcept nogil:
     """For loops over names: now and then a look at signals and cancel."""
     walker.asked += 1
-    return walker.control != NULL and walker.asked % 1024 == 0 and control_stops(walker.control)
+    if walker.control == NULL or walker.asked % 1024 != 0:
+        return False
+    return control_stops(walker.control) if walker.caller else control_cancelled(walker.control)
 
 
 cdef size_t hit_count(const Walker* walker) noexcept nogil:
@@ -125,7 +128,7 @@ cdef int read_names(Walker* walker, Level* level, Status* status) noexcept nogil
     cdef size_t i
     cdef bint sorted_already = True
     cdef int got
-    if tc_dir_begin(&dir, level.fd, walker.buffer, BUFFER_SIZE) != 0:
+    if tc_dir_begin(&dir, level.dir.fd, walker.buffer, BUFFER_SIZE) != 0:
         return fail(status, STEP_READ_DIR, errno)
     while True:
         got = tc_dir_next(&dir, &text, &length, &kind)
@@ -149,32 +152,25 @@ cdef int read_names(Walker* walker, Level* level, Status* status) noexcept nogil
     return 0
 
 
-cdef int push(Walker* walker, int fd, size_t prefix, bint emitted, Status* status) noexcept nogil:
-    """A level for the directory open as `fd`, which is the walker's from now on, also on failure."""
+cdef int push(Walker* walker, Dirfd* dir, const tc_stat* st, size_t prefix, Status* status) noexcept nogil:
+    """A level for `dir`; takes a reference to it."""
     cdef Level* grown
     cdef Level* level
     cdef size_t capacity
-    cdef tc_stat st
     if walker.depth == walker.capacity:
         capacity = walker.capacity * 2 + 16
         grown = <Level*>realloc(walker.levels, capacity * sizeof(Level))
         if grown == NULL:
-            close(fd)
             return fail(status, STEP_MEMORY, ENOMEM)
         memset(grown + walker.capacity, 0, (capacity - walker.capacity) * sizeof(Level))
         walker.levels = grown
         walker.capacity = capacity
     level = &walker.levels[walker.depth]
-    level.fd = fd
+    level.dir = dirfd_take(dir)
     level.count = 0
     level.next = 0
     level.arena_length = 0
     level.prefix = prefix
-    level.emitted = emitted
-    if tc_fstat(fd, &st) != 0:
-        fail(status, STEP_STAT, errno)
-        close_level(level)
-        return -1
     level.dev = st.dev
     level.ino = st.ino
     if read_names(walker, level, status) != 0:
@@ -189,7 +185,7 @@ cdef int push(Walker* walker, int fd, size_t prefix, bint emitted, Status* statu
 
 cdef bint walk_spare(Walker* walker) noexcept nogil:
     """Close the outer half of the open directories because descriptors ran out. False: none can be spared."""
-    cdef size_t count = (walker.depth - walker.oldest) // 2
+    cdef size_t count = (walker.depth - walker.oldest) // 2 if walker.depth > walker.oldest else 0
     cdef size_t i
     for i in range(count):
         close_level(&walker.levels[walker.oldest])
@@ -212,15 +208,15 @@ cdef int open_level(const Level* level, int dirfd, const char* name) noexcept no
     return error
 
 
-cdef int walk_reach(Walker* walker, size_t index) noexcept nogil:
+cdef int reach(Walker* walker, size_t index) noexcept nogil:
     """The directory of level `index`, by its name from the nearest open one above it; else the negative errno."""
     cdef size_t above = index
     cdef size_t i
     cdef int fd
     cdef int below
-    while walker.levels[above].fd < 0:      # the root stays open
+    while walker.levels[above].dir == NULL:      # the root stays open
         above -= 1
-    fd = walker.levels[above].fd
+    fd = walker.levels[above].dir.fd
     for i in range(above + 1, index + 1):
         walker.path[walker.levels[i].prefix - 1] = 0
         below = open_level(&walker.levels[i], fd, walker.path + walker.levels[i - 1].prefix)
@@ -243,12 +239,15 @@ cdef int reopen_parent(Walker* walker, Status* status) noexcept nogil:
     cdef Level* level = &walker.levels[walker.depth - 1]
     cdef Level* parent = &walker.levels[walker.depth - 2]
     cdef int fd = -1
-    if level.fd >= 0:
-        fd = open_level(parent, level.fd, b"..")
+    if level.dir != NULL:
+        fd = open_level(parent, level.dir.fd, b"..")
     if fd < 0:
-        fd = walk_reach(walker, walker.depth - 2)
+        fd = reach(walker, walker.depth - 2)
     if fd >= 0:
-        parent.fd = fd
+        # Whether it is settled is not known any more: ask in turn.
+        parent.dir = dirfd_new(fd, False, walker.dirfds)
+        if parent.dir == NULL:
+            return fail(status, STEP_MEMORY, ENOMEM)
         walker.oldest = walker.depth - 2
         return 0
     if parent.next == parent.count:     # nothing more is wanted of it
@@ -262,7 +261,7 @@ cdef int pop(Walker* walker, Status* status) noexcept nogil:
     """Leave the innermost directory; its parent's descriptor is opened again if it was closed."""
     cdef Level* level = &walker.levels[walker.depth - 1]
     cdef int result = 0
-    if walker.depth > 1 and walker.levels[walker.depth - 2].fd < 0:
+    if walker.depth > 1 and walker.levels[walker.depth - 2].dir == NULL:
         result = reopen_parent(walker, status)
     close_level(level)
     if level.arena_capacity > KEEP:
@@ -277,10 +276,11 @@ cdef int pop(Walker* walker, Status* status) noexcept nogil:
     return result
 
 
-cdef int walk_begin(Walker* walker, int fd, const char* prefix, size_t prefix_length, Matcher* includes,
+cdef int walk_begin(Walker* walker, Dirfd* dir, const char* prefix, size_t prefix_length, Matcher* includes,
                     Matcher* excludes, Status* status) noexcept nogil:
-    """Start on the tree whose root is open as `fd` (the walker's from now on). `prefix` stands before every path."""
+    """Start on the tree whose root is `dir` (a reference is taken). `prefix` stands before every path."""
     cdef unsigned char* grown
+    cdef tc_stat st
     walker.includes = includes
     walker.excludes = excludes
     walker.depth = 0
@@ -290,11 +290,12 @@ cdef int walk_begin(Walker* walker, int fd, const char* prefix, size_t prefix_le
     if grown == NULL or not path_room(walker, prefix_length):
         if grown != NULL:
             walker.hits = grown
-        close(fd)
         return fail(status, STEP_MEMORY, ENOMEM)
     walker.hits = grown
     memcpy(walker.path, prefix, prefix_length)
-    return push(walker, fd, prefix_length, True, status)
+    if tc_fstat(dir.fd, &st) != 0:
+        return fail(status, STEP_STAT, errno)
+    return push(walker, dir, &st, prefix_length, status)
 
 
 cdef bint judge(Walker* walker, const Level* level, Item* item) noexcept nogil:
@@ -347,11 +348,12 @@ cdef int walk_next(Walker* walker, Item* item, Status* status) noexcept nogil:
             return fail(status, STEP_MEMORY, ENOMEM)
         memcpy(walker.path + level.prefix, name.text, name.length + 1)
         item.path = walker.path
-        item.dirfd = level.fd
+        item.dir = level.dir
         item.name = name.text
+        item.name_length = name.length
         item.kind = name.kind
         if item.kind == DT_UNKNOWN:
-            if tc_lstatat(level.fd, name.text, &st) != 0:
+            if tc_lstatat(level.dir.fd, name.text, &st) != 0:
                 return fail(status, STEP_STAT, errno)
             item.kind = tc_type_of_mode(st.mode)
         item.selected = True
@@ -363,17 +365,21 @@ cdef int walk_next(Walker* walker, Item* item, Status* status) noexcept nogil:
     return 0
 
 
-cdef int walk_enter(Walker* walker, const Item* item, int fd, bint emitted, Status* status) noexcept nogil:
-    """Go on with the children of `item`, the last one given, whose directory is open as `fd`.
+cdef void walk_back(Walker* walker) noexcept nogil:
+    """Give the last item once more."""
+    walker.levels[walker.depth - 1].next -= 1
 
-    The descriptor is the walker's from now on, also on failure. `emitted` is
-    False while the directory's own entry waits for its first selected child.
+
+cdef int walk_enter(Walker* walker, const Item* item, Dirfd* dir, const tc_stat* st, Status* status) noexcept nogil:
+    """Go on with the children of `item`, the last one given, which is open as `dir` with the stat `st`.
+
+    A reference to `dir` is taken.
     """
     cdef size_t prefix = item.path_length + 1
     cdef size_t hits = hit_count(walker)
     cdef unsigned char* grown
     walker.path[item.path_length] = c'/'
-    if push(walker, fd, prefix, emitted, status) != 0:
+    if push(walker, dir, st, prefix, status) != 0:
         return -1
     if hits:
         grown = <unsigned char*>realloc(walker.levels[walker.depth - 1].hits, hits)

@@ -21,7 +21,9 @@ class Export:
         observer: Callable[[memoryview], object] | None = None,
         on_tick: Callable[[], object] | None = None,
         skip_errors: bool = False,
-        threaded: bool = False,
+        threads: int = 1,
+        cores: int = 1,
+        memory: int = 33554432,
         outputs: Iterable[tuple[int, int]] = (),
     ) -> None: ...
     def run(self) -> bool: ...

@@ -1,0 +1,619 @@
+# See fill.pxd. Functions give DONE to go on and STOP to unwind, with the reason in the piece's notes; AGAIN
+# means that nothing was written and that the piece must be in turn for this; DIVIDED that the rest of the
+# names lies in a piece of its own now.
+
+from libc.errno cimport errno
+from libc.stdint cimport int64_t, uint64_t
+from libc.string cimport memcpy, memset
+
+from tarcast._core.batch cimport (
+    BATCH_END, BATCH_NAME, BATCH_OPENED, BATCH_PASSED, BATCH_PROBLEM, BATCH_TOP, Batch, BatchItem, batch_clear,
+)
+from tarcast._core.body cimport Body, body_drop, body_new, body_read, body_read_at
+from tarcast._core.chunk cimport CHUNK_SIZE, CHUNK_TARGET, Chunk, chunk_reserve, chunk_room
+from tarcast._core.collect cimport Found, Scratch, collect_link, collect_open, scratch_free, scratch_init
+from tarcast._core.control cimport TICK_MS, control_cancelled, control_stops
+from tarcast._core.entry cimport Entry, Xattr
+from tarcast._core.fill cimport Worker
+from tarcast._core.gather cimport GATHERED_ALL, GATHERED_STARVED, Gathered, gather
+from tarcast._core.header cimport BLOCK, Plan, header_plan, header_write
+from tarcast._core.links cimport links_add, links_clear, links_find
+from tarcast._core.note cimport FATAL, NOTICE, SKIPPED, Severity, note_add
+from tarcast._core.output cimport output_takes, output_write
+from tarcast._core.pending cimport pending_clear, pending_leave, pending_open, pending_push, pending_spare
+from tarcast._core.piece cimport PIECE_BODY, PIECE_DIRECT, PIECE_NAMES, Piece, PieceKind
+from tarcast._core.posix cimport (
+    DT_DIR, EAGAIN, EINTR, EMFILE, ENFILE, ENOENT, ENOMEM, ENOTDIR, F_DUPFD_CLOEXEC, S_IFDIR, S_IFMT, S_IFREG, close,
+    fcntl, tc_add, tc_fstat, tc_observe, tc_pause, tc_publish,
+)
+from tarcast._core.queue cimport queue_divide, queue_hold, queue_in_turn, queue_no_more, queue_release, queue_stop, queue_written
+from tarcast._core.remap cimport remap_stat, whole_seconds
+from tarcast._core.run cimport Root, Run
+from tarcast._core.status cimport (
+    STEP_CALLBACK, STEP_ENCODE, STEP_MEMORY, STEP_OPEN, STEP_OUTPUT_INSIDE, STEP_READ_DIR, STEP_READ_XATTR, STEP_STAT,
+    STEP_XATTR_NAME, Status, Step, fail,
+)
+from tarcast._core.walk cimport walk_spare
+from tarcast._core.xattr cimport XattrBuffer, xattr_name_fits, xattr_read
+
+
+cdef enum:
+    STOP = -1
+    DONE = 0
+    LEFT_OUT = 1        # by dress: the entry is dropped, skipped or gone
+    AGAIN = 2
+    DIVIDED = 3
+
+
+cdef enum:
+    # The kernel takes a lease away after 45 seconds unless /proc/sys/fs/lease-break-time says otherwise.
+    LEASE_WAITS = 60000 // TICK_MS
+    # How much of a large body one piece holds.
+    BODY_SIZE = CHUNK_TARGET
+
+
+cdef int worker_init(Worker* worker, Run* run, size_t number) noexcept nogil:
+    """0, or -1 when out of memory (worker_free is still right to call)."""
+    memset(worker, 0, sizeof(Worker))
+    worker.run = run
+    worker.number = number
+    worker.path = b""
+    return scratch_init(&worker.scratch) | scratch_init(&worker.ancestors)
+
+
+cdef void worker_free(Worker* worker) noexcept nogil:
+    scratch_free(&worker.scratch)
+    scratch_free(&worker.ancestors)
+
+
+# ---- what went wrong, and whether to go on ------------------------------
+
+
+cdef bint told_to_stop(Worker* worker) noexcept nogil:
+    if worker.number == 0:
+        return control_stops(&worker.run.control)
+    return control_cancelled(&worker.run.control)
+
+
+cdef int report(Worker* worker, Severity severity, const Status* status, Body* body) noexcept nogil:
+    if not note_add(&worker.piece.notes, severity, status, worker.tree, worker.path, worker.path_length, body):
+        queue_stop(&worker.run.queue)
+        return STOP
+    return DONE if severity != FATAL else STOP
+
+
+cdef int problem(Worker* worker, const Status* status, Body* body) noexcept nogil:
+    """An entry cannot be written as it is: DONE when such entries are to be skipped, else STOP."""
+    if status.step == STEP_CALLBACK:
+        return STOP
+    if not worker.run.skip_errors or status.fatal or status.step == STEP_MEMORY:
+        return report(worker, FATAL, status, body)
+    return report(worker, SKIPPED, status, body)
+
+
+cdef int out_of_memory(Worker* worker) noexcept nogil:
+    cdef Status status
+    fail(&status, STEP_MEMORY, ENOMEM)
+    return problem(worker, &status, NULL)
+
+
+cdef int attribute_problem(Worker* worker, Severity severity, Step step, int error, const Xattr* item) noexcept nogil:
+    """A matter of one attribute. A NOTICE never ends the export, SKIPPED does unless errors are to be skipped."""
+    cdef Status status
+    cdef size_t length = item.name_length if item.name_length < sizeof(status.detail) else sizeof(status.detail) - 1
+    fail(&status, step, error)
+    memcpy(status.detail, item.name, length)
+    status.detail[length] = 0
+    if severity == NOTICE:
+        return report(worker, NOTICE, &status, NULL)
+    return problem(worker, &status, NULL)
+
+
+# ---- headers and bodies -------------------------------------------------
+
+
+cdef int put_header(Worker* worker, Entry* entry) noexcept nogil:
+    """Encode `entry` at the end of the chunk."""
+    cdef Chunk* chunk = worker.piece.chunk
+    cdef Plan plan
+    cdef Status status
+    if not header_plan(entry, &plan):
+        fail(&status, STEP_ENCODE, 0)
+        status.seen = plan.needs.total
+        if problem(worker, &status, NULL) != 0:
+            return STOP
+        # The rest of the entry can be kept: only its attributes are too large.
+        entry.xattr_count = 0
+        if not header_plan(entry, &plan):
+            return report(worker, FATAL, &status, NULL)
+    if not chunk_reserve(chunk, plan.size):
+        return out_of_memory(worker)
+    header_write(entry, &plan, chunk.data + chunk.length)
+    chunk.length += plan.size
+    tc_add(&worker.run.control.entries, 1)
+    return DONE
+
+
+cdef void pad(Chunk* chunk, uint64_t size) noexcept nogil:
+    """Zeros from the end of a body of `size` bytes to the next block."""
+    cdef size_t count = <size_t>((BLOCK - size % BLOCK) % BLOCK)
+    memset(chunk.data + chunk.length, 0, count)
+    chunk.length += count
+
+
+cdef int put_body(Worker* worker, BatchItem* item, Found* found, uint64_t size) noexcept nogil:
+    """Exactly `size` bytes of the file and their padding, whatever it does meanwhile.
+
+    The header has promised the size, so a shorter or unreadable file is filled
+    up with zeros and a longer one is cut; either is reported. What does not fit
+    into the chunk is left to pieces of its own.
+    """
+    cdef Chunk* chunk = worker.piece.chunk
+    cdef Status status
+    if chunk.length + size + BLOCK <= <size_t>CHUNK_SIZE:
+        if not chunk_reserve(chunk, <size_t>size + BLOCK):
+            return out_of_memory(worker)
+        if body_read(found.fd, chunk.data + chunk.length, <size_t>size, &status) != 0:
+            if problem(worker, &status, NULL) != 0:
+                return STOP
+        chunk.length += <size_t>size
+        pad(chunk, size)
+        return DONE
+    return divide_body(worker, item, found, size)
+
+
+cdef int divide_body(Worker* worker, BatchItem* item, Found* found, uint64_t size) noexcept nogil:
+    """Fill the chunk with the beginning of a large body; the rest of it, and all names behind it, become pieces."""
+    cdef Piece* piece = worker.piece
+    cdef Chunk* chunk = piece.chunk
+    cdef Batch* names = piece.batch
+    cdef Body* body
+    cdef Status status
+    cdef PieceKind kind = PIECE_DIRECT if output_takes(&worker.run.output, size) else PIECE_BODY
+    cdef size_t begin = chunk_room(chunk) if kind == PIECE_BODY else 0
+    cdef int result = DONE
+    cdef int fd = found.fd
+    if item.own != NULL:        # opened by the walk, and it may still need it
+        fd = fcntl(fd, F_DUPFD_CLOEXEC, 0)
+        if fd < 0:
+            fail(&status, STEP_OPEN, errno)
+            status.fatal = True     # the header is out
+            return problem(worker, &status, NULL)
+    body = body_new(fd, size, found.st.blocks * 512 < size, worker.tree, worker.path, worker.path_length)
+    if body == NULL:
+        if item.own != NULL:
+            close(fd)
+        return out_of_memory(worker)
+    found.fd = -1
+    names.next += 1
+    if names.next == names.count:
+        names = NULL
+    # Before anything is read: others may begin on the rest.
+    if not chunk_reserve(chunk, begin + 1) \
+            or queue_divide(&worker.run.queue, piece, kind, body, begin, size - begin, names, False) != 0:
+        result = out_of_memory(worker)
+    elif begin > 0:
+        if body_read_at(body, chunk.data + chunk.length, 0, begin, &status) != 0:
+            worker.path = body.path     # the names are somebody else's by now
+            result = problem(worker, &status, body)
+        chunk.length += begin
+    body_drop(body)
+    worker.path = b""
+    worker.path_length = 0
+    return DIVIDED if result == DONE else result
+
+
+cdef int fill_body(Worker* worker, Piece* piece) noexcept nogil:
+    """The next part of a large body."""
+    cdef Body* body = piece.body
+    cdef uint64_t end = piece.offset + piece.left
+    cdef size_t want = BODY_SIZE
+    cdef Status status
+    worker.tree = body.tree
+    worker.path = body.path
+    worker.path_length = body.path_length
+    # A last part that is only a little longer is not worth a piece.
+    if piece.left + BLOCK <= <uint64_t>CHUNK_SIZE:
+        want = <size_t>piece.left
+    elif queue_divide(&worker.run.queue, piece, PIECE_BODY, body, piece.offset + want, piece.left - want, NULL,
+                      False) != 0:
+        return out_of_memory(worker)
+    if not chunk_reserve(piece.chunk, want + BLOCK):
+        return out_of_memory(worker)
+    if body_read_at(body, piece.chunk.data, piece.offset, want, &status) != 0 and problem(worker, &status, body) != 0:
+        return STOP
+    piece.chunk.length = want
+    if piece.offset + want == end:
+        pad(piece.chunk, body.size)
+    return DONE
+
+
+# ---- one entry ----------------------------------------------------------
+
+
+cdef int load_attributes(Worker* worker, Scratch* scratch, int fd, int dirfd, const char* name,
+                         Entry* entry) noexcept nogil:
+    """Attributes of the entry into `scratch`; unreadable ones are left out with a notice (tar-bytes 4.3).
+
+    LEFT_OUT when the entry is gone. One whose attributes cannot even be listed goes on without, if errors are skipped.
+    """
+    cdef XattrBuffer* found = &scratch.xattrs
+    cdef Status status
+    cdef size_t i
+    cdef size_t kept = 0
+    entry.xattr_count = 0
+    entry.xattrs = NULL
+    if xattr_read(found, fd, dirfd, name, &status) != 0:
+        if problem(worker, &status, NULL) != 0:
+            return STOP
+        found.count = 0
+        return LEFT_OUT if status.error == ENOENT or status.error == ENOTDIR else DONE
+    for i in range(found.count):
+        if found.items[i].error:
+            if attribute_problem(worker, NOTICE, STEP_READ_XATTR, found.items[i].error, &found.items[i]) != 0:
+                return STOP
+            continue
+        if kept < i:
+            found.items[kept] = found.items[i]
+        kept += 1
+    found.count = kept
+    entry.xattrs = found.items
+    entry.xattr_count = kept
+    return DONE
+
+
+cdef int drop_unwritable_attributes(Worker* worker, XattrBuffer* found, Entry* entry) noexcept nogil:
+    """Names that pax cannot hold: an error, or left out when errors are to be skipped (tar-bytes 0, 4.5)."""
+    cdef size_t i
+    cdef size_t kept = 0
+    for i in range(entry.xattr_count):
+        if not xattr_name_fits(&found.items[i]):
+            if attribute_problem(worker, SKIPPED, STEP_XATTR_NAME, 0, &found.items[i]) != 0:
+                return STOP
+            continue
+        if kept < i:
+            found.items[kept] = found.items[i]
+        kept += 1
+    entry.xattr_count = kept
+    return DONE
+
+
+cdef bint may_be_linked(const Found* found) noexcept nogil:
+    """Has it, being no directory, other names that may be in the archive too?"""
+    return found.st.nlink > 1 and (found.st.mode & <unsigned int>S_IFMT) != <unsigned int>S_IFDIR
+
+
+cdef int dress(Worker* worker, Scratch* scratch, const Found* found, int dirfd, const char* name,
+               Entry* entry) noexcept nogil:
+    """All of `entry` but its archive name, mapped; or LEFT_OUT."""
+    cdef Run* run = worker.run
+    cdef Status status
+    cdef int64_t mtime_ns
+    cdef int result
+    entry.link = b""
+    entry.link_length = 0
+    if not remap_stat(&worker.root.remap, &found.st, entry, &mtime_ns):
+        tc_add(&run.control.dropped, 1)
+        return LEFT_OUT
+    if entry.type == c'2':
+        if collect_link(scratch, dirfd, name, worker.root.prefix, worker.root.prefix_length, entry, &status) != 0:
+            return LEFT_OUT if problem(worker, &status, NULL) == DONE else STOP
+    elif may_be_linked(found) and links_find(&run.links, found.st.dev, found.st.ino, &entry.link,
+                                             &entry.link_length):
+        entry.type = c'1'
+        entry.size = 0
+    result = load_attributes(worker, scratch, found.fd, dirfd, name, entry)
+    if result != DONE:
+        return result
+    if worker.root.map != NULL:
+        result = run.hooks.map(run.hooks.owner, worker.root.map, worker.path, worker.path_length, entry, mtime_ns,
+                               &scratch.xattrs)
+        if result < 0:
+            return STOP
+        if result == 0:
+            tc_add(&run.control.dropped, 1)
+            return LEFT_OUT
+    if entry.xattr_count:
+        return drop_unwritable_attributes(worker, &scratch.xattrs, entry)
+    return DONE
+
+
+cdef int put_ancestors(Worker* worker, BatchItem* item) noexcept nogil:
+    """Write the directories above the entry in hand that were only passed through so far (tar-bytes 8.5)."""
+    cdef Run* run = worker.run
+    cdef Found found
+    cdef Entry entry
+    cdef Status status
+    cdef size_t i
+    cdef const char* path = worker.path
+    cdef size_t path_length = worker.path_length
+    cdef int above = -1
+    cdef int result = DONE
+    pending_leave(&run.pending, path, path_length)
+    for i in range(run.pending.count):
+        worker.path = run.pending.path
+        worker.path_length = run.pending.dirs[i].length
+        found.fd = pending_open(&run.pending, i, worker.root.fd, worker.root.prefix_length, above)
+        if above >= 0:
+            close(above)
+        above = found.fd
+        if found.fd < 0 or tc_fstat(found.fd, &found.st) != 0:
+            fail(&status, STEP_STAT, -found.fd if found.fd < 0 else errno)
+            result = problem(worker, &status, NULL)
+        else:
+            entry.name = run.pending.path
+            entry.name_length = run.pending.dirs[i].length
+            result = dress(worker, &worker.ancestors, &found, -1, b"", &entry)
+            if result == DONE:
+                result = put_header(worker, &entry)
+        if result == STOP:
+            break
+    if above >= 0:
+        close(above)
+    worker.path = path
+    worker.path_length = path_length
+    if result == STOP:
+        return STOP
+    pending_clear(&run.pending)
+    tc_publish(&item.dir.settled, 1)
+    return DONE
+
+
+cdef bint is_output(const Run* run, const Found* found) noexcept nogil:
+    cdef size_t i
+    for i in range(run.output_count):
+        if run.outputs[i].ino == found.st.ino and run.outputs[i].dev == found.st.dev:
+            return True
+    return False
+
+
+cdef int put_opened(Worker* worker, BatchItem* item, char* path, Found* found) noexcept nogil:
+    """Write the entry that `found` describes, with its data. DONE whether written or left out."""
+    cdef Run* run = worker.run
+    cdef Entry entry
+    cdef Status status
+    cdef int result
+    cdef bint directory = (found.st.mode & <unsigned int>S_IFMT) == <unsigned int>S_IFDIR
+    cdef int dirfd = item.dir.fd
+    cdef const char* name = path + item.path_length - item.name_length
+    if (found.st.mode & <unsigned int>S_IFMT) == <unsigned int>S_IFREG and is_output(run, found):
+        fail(&status, STEP_OUTPUT_INSIDE, 0)
+        return report(worker, NOTICE, &status, NULL)
+    result = dress(worker, &worker.scratch, found, dirfd, name, &entry)
+    if result != DONE:
+        return STOP if result == STOP else DONE
+    if entry.type == c'0' and entry.size > 0 and found.fd < 0:
+        fail(&status, STEP_OPEN, found.open_error)
+        return problem(worker, &status, NULL)
+    if may_be_linked(found) and entry.type != c'1' and entry.type != c'2':
+        if not links_add(&run.links, found.st.dev, found.st.ino, path, item.path_length):
+            return out_of_memory(worker)
+    if not tc_observe(&item.dir.settled) and put_ancestors(worker, item) != DONE:
+        return STOP
+    if directory and item.own != NULL:
+        tc_publish(&item.own.settled, 1)
+    entry.name = path
+    entry.name_length = item.path_length
+    if directory:
+        path[item.path_length] = c'/'       # the batch keeps a byte free for it
+        entry.name_length += 1
+    if put_header(worker, &entry) != DONE:
+        return STOP
+    if entry.type == c'0' and entry.size > 0:
+        return put_body(worker, item, found, entry.size)
+    return DONE
+
+
+cdef int needs_turn(Worker* worker) noexcept nogil:
+    """DONE if everything before the piece is filled, else AGAIN."""
+    if not worker.in_turn:
+        worker.in_turn = queue_in_turn(&worker.run.queue, worker.piece)
+        if not worker.in_turn:
+            return AGAIN
+        if worker.run.links_tree != worker.tree:
+            links_clear(&worker.run.links)
+            pending_clear(&worker.run.pending)
+            worker.run.links_tree = worker.tree
+    return DONE
+
+
+cdef int wait_for_descriptors(Worker* worker) noexcept nogil:
+    """Have all others finish what they do, so that their descriptors come back. In turn only."""
+    cdef Run* run = worker.run
+    cdef Piece* piece
+    cdef Status status
+    while not queue_hold(&run.queue, worker.number == 0, &piece):
+        if piece != NULL:
+            if output_write(&run.output, piece, worker.number == 0, &status) != 0:
+                queue_stop(&run.queue)
+            queue_written(&run.queue, piece)
+        if told_to_stop(worker):
+            queue_release(&run.queue)
+            return STOP
+    walk_spare(&run.walker)     # nobody walks now
+    pending_spare(&run.pending)
+    queue_release(&run.queue)
+    return DONE
+
+
+cdef int open_item(Worker* worker, BatchItem* item, const char* name, Found* found, Status* status) noexcept nogil:
+    """collect_open; what it needs and cannot have at once is waited for. AGAIN, STOP, or -1 in `status`."""
+    cdef int result
+    cdef int error
+    cdef int waits = LEASE_WAITS
+    cdef bint waited = False
+    while True:
+        result = collect_open(&worker.scratch, item.dir.fd, name, item.type, found, status)
+        error = found.open_error if result == 0 else status.error
+        if error == EMFILE or error == ENFILE:
+            if waited:
+                return result
+            if needs_turn(worker) == AGAIN:
+                return AGAIN
+            waited = True
+            if wait_for_descriptors(worker) != DONE:
+                return fail(status, STEP_CALLBACK, 0)
+            continue
+        if result != 0:
+            return result
+        if error == EINTR:
+            if worker.number == 0:
+                worker.run.control.next_tick = 0
+        elif error == EAGAIN and waits > 0:
+            # Somebody holds a lease on the file and has been asked for it (fcntl(2), F_SETLEASE).
+            waits -= 1
+            tc_pause(TICK_MS)
+        else:
+            return DONE
+        if told_to_stop(worker):
+            return fail(status, STEP_CALLBACK, 0)
+
+
+cdef int put_name(Worker* worker, BatchItem* item, char* path) noexcept nogil:
+    cdef Found found
+    cdef Status status
+    cdef int result
+    if not tc_observe(&item.dir.settled) and needs_turn(worker) != DONE:
+        return AGAIN
+    result = open_item(worker, item, path + item.path_length - item.name_length, &found, &status)
+    if result == AGAIN:
+        return AGAIN
+    if result != DONE:
+        return problem(worker, &status, NULL)
+    if may_be_linked(&found) and needs_turn(worker) != DONE:
+        result = AGAIN
+    else:
+        result = put_opened(worker, item, path, &found)
+    if found.fd >= 0:
+        close(found.fd)
+    return result
+
+
+cdef int put_directory(Worker* worker, BatchItem* item, char* path) noexcept nogil:
+    """What the walk opened; its children are in the batch, or in later ones."""
+    cdef Found found
+    cdef Status status
+    cdef int result
+    if not tc_observe(&item.dir.settled) and needs_turn(worker) != DONE:
+        return AGAIN
+    found.fd = item.own.fd if item.own != NULL else -1
+    found.open_error = item.open_error
+    found.st = item.st
+    if may_be_linked(&found) and needs_turn(worker) != DONE:
+        return AGAIN
+    result = put_opened(worker, item, path, &found)
+    if result == DONE and found.fd < 0 and (found.st.mode & <unsigned int>S_IFMT) == <unsigned int>S_IFDIR:
+        fail(&status, STEP_READ_DIR, found.open_error)
+        return problem(worker, &status, NULL)
+    return result
+
+
+cdef int pass_through(Worker* worker, BatchItem* item) noexcept nogil:
+    """A directory that no pattern selects: its entry waits for a selected descendant."""
+    if needs_turn(worker) != DONE:
+        return AGAIN
+    pending_leave(&worker.run.pending, worker.path, worker.path_length)
+    if not pending_push(&worker.run.pending, item.own, item.st.dev, item.st.ino, worker.path, worker.path_length):
+        return out_of_memory(worker)
+    return DONE
+
+
+cdef int put_top(Worker* worker) noexcept nogil:
+    """The directory that stands for a tree beside others: 0755, root's, no time unless an epoch (tar-bytes 7.3)."""
+    cdef const Root* root = worker.root
+    cdef Entry entry
+    memset(&entry, 0, sizeof(Entry))
+    entry.name = root.prefix
+    entry.name_length = root.prefix_length
+    entry.link = b""
+    entry.type = c'5'
+    entry.mode = 0o755
+    if root.remap.has_epoch:
+        entry.mtime = whole_seconds(<int64_t>(<uint64_t>root.remap.epoch * 1000000000))
+    return put_header(worker, &entry)
+
+
+cdef int put_end(Worker* worker) noexcept nogil:
+    """The two zero blocks that end an archive."""
+    cdef Chunk* chunk = worker.piece.chunk
+    if not chunk_reserve(chunk, 2 * BLOCK):
+        return out_of_memory(worker)
+    memset(chunk.data + chunk.length, 0, 2 * BLOCK)
+    chunk.length += 2 * BLOCK
+    return DONE
+
+
+cdef int put_item(Worker* worker, Batch* batch, BatchItem* item) noexcept nogil:
+    cdef char* path = batch.text + item.path
+    worker.path = path
+    worker.path_length = item.path_length
+    if item.kind == BATCH_NAME:
+        return put_name(worker, item, path)
+    if item.kind == BATCH_OPENED:
+        return put_directory(worker, item, path)
+    if item.kind == BATCH_PASSED:
+        return pass_through(worker, item)
+    if item.kind == BATCH_TOP:
+        return put_top(worker)
+    if item.kind == BATCH_END:
+        return put_end(worker)
+    return problem(worker, &batch.problem, NULL)
+
+
+cdef int fill_names(Worker* worker, Piece* piece) noexcept nogil:
+    """As many of the names as the chunk holds."""
+    cdef Run* run = worker.run
+    cdef Batch* batch = piece.batch
+    cdef int result
+    worker.tree = batch.tree
+    worker.root = &run.roots[batch.tree] if batch.tree < run.root_count else NULL
+    while batch.next < batch.count:
+        if told_to_stop(worker):
+            return STOP
+        result = AGAIN if chunk_room(piece.chunk) == 0 else put_item(worker, batch, &batch.items[batch.next])
+        if result == STOP:
+            return STOP
+        if result == DIVIDED:
+            return DONE
+        if result == AGAIN:
+            if queue_divide(&run.queue, piece, PIECE_NAMES, NULL, 0, 0, batch, chunk_room(piece.chunk) > 0) != 0:
+                return out_of_memory(worker)
+            return DONE
+        batch.next += 1
+        if batch.next == batch.count and worker.root != NULL and worker.root.map != NULL \
+                and walk_on(worker, batch) != DONE:
+            return STOP
+    return DONE
+
+
+cdef int walk_on(Worker* worker, Batch* batch) noexcept nogil:
+    """A map callable sees an entry before the walk looks at the next: so get that only now, if the chunk has room."""
+    cdef Run* run = worker.run
+    cdef Gathered got
+    if not run.in_tree or chunk_room(worker.piece.chunk) == 0:
+        return DONE
+    batch_clear(batch)
+    got = gather(run, batch, True, False)
+    if got == GATHERED_STARVED:
+        worker.in_turn = True       # there is no other piece of names
+        if wait_for_descriptors(worker) != DONE:
+            return STOP
+        got = gather(run, batch, True, True)
+    if got == GATHERED_ALL:
+        queue_no_more(&run.queue)
+    return DONE
+
+
+cdef int fill_piece(Worker* worker, Piece* piece) noexcept nogil:
+    """Fill `piece` as far as its chunk goes; what is left becomes pieces behind it. The reason for STOP is in its notes."""
+    cdef int result
+    worker.piece = piece
+    worker.in_turn = False
+    if piece.kind == PIECE_BODY:
+        result = fill_body(worker, piece)
+    else:
+        result = fill_names(worker, piece)
+    piece.failed = result == STOP
+    worker.path = b""
+    worker.path_length = 0
+    return result

@@ -1,0 +1,203 @@
+# See output.pxd. Functions give 0, or -1 with `status`.
+
+from libc.errno cimport errno
+from libc.stdint cimport int64_t, uint64_t
+from libc.string cimport memset
+
+from tarcast._core.body cimport body_read_at
+from tarcast._core.chunk cimport CHUNK_TARGET, Chunk, chunk_free, chunk_new
+from tarcast._core.control cimport TICK_MS, Control, control_cancelled, control_stops
+from tarcast._core.note cimport FATAL, SKIPPED
+from tarcast._core.output cimport Output
+from tarcast._core.piece cimport PIECE_DIRECT, Piece
+from tarcast._core.posix cimport (
+    EAGAIN, EINTR, SEEK_SET, lseek, pread, pwrite, tc_add, tc_allocate, tc_clone, tc_observe, tc_place, tc_publish,
+    tc_splice, tc_swap, tc_trim, tc_wait_writable, tc_widen_pipe,
+)
+from tarcast._core.queue cimport Queue, queue_note
+from tarcast._core.sink cimport SINK_CALL, SINK_FILE, SINK_PIPE, sink_write
+from tarcast._core.status cimport (
+    STEP_CALLBACK, STEP_GREW, STEP_MEMORY, STEP_READ_DATA, STEP_REPORTED, STEP_SHRANK, STEP_WRITE, Status, fail,
+)
+
+cdef enum:
+    # A write to a slow device is not interrupted by signals, so it must not be long.
+    MOST = 1048576
+    PIPE_SIZE = 1048576
+    # Smaller bodies are copied: cheaper than the calls that would avoid it.
+    SPLICE_LEAST = 65536
+    # Blocks are reserved in steps as long as what there is so far, between these.
+    ALLOCATE_LEAST = 8388608
+    ALLOCATE_MOST = 67108864
+    CLONE_UNIT = 4096
+
+
+cdef int output_begin(Output* output, Control* control, Queue* queue) noexcept nogil:
+    """For a sink that is set already: find out what it can do, and tell the queue."""
+    output.control = control
+    output.queue = queue
+    output.base = tc_place(output.sink.fd) if output.sink.kind == SINK_FILE and output.observe == NULL else -1
+    output.places = output.base >= 0
+    output.splices = output.sink.kind == SINK_PIPE and output.observe == NULL
+    output.allocated = 0
+    output.cloned = 0
+    if output.sink.kind == SINK_PIPE:
+        tc_widen_pipe(output.sink.fd, PIPE_SIZE)
+    queue.writes_anywhere = output.places
+    queue.caller_writes = output.sink.kind == SINK_CALL or output.observe != NULL
+    return 0
+
+
+cdef void output_end(Output* output, bint complete) noexcept nogil:
+    """All is written, or nothing more will be: leave the file as a plain writer would."""
+    if not output.places:
+        return
+    if tc_observe(&output.allocated) > 0:
+        tc_trim(output.sink.fd)
+    if complete:
+        lseek(output.sink.fd, output.base + <int64_t>output.queue.end, SEEK_SET)
+
+
+cdef bint output_takes(const Output* output, uint64_t size) noexcept nogil:
+    """Should a body of `size` bytes become a PIECE_DIRECT?"""
+    return output.splices and size >= SPLICE_LEAST
+
+
+cdef void allocate(Output* output, uint64_t end) noexcept nogil:
+    """Reserve blocks ahead of what is written, so that the file system need not look for them write by write."""
+    cdef uint64_t done = tc_observe(&output.allocated)
+    cdef uint64_t step = end
+    if end < ALLOCATE_LEAST or end <= done:
+        return
+    if step > ALLOCATE_MOST:
+        step = ALLOCATE_MOST
+    if tc_swap(&output.allocated, done, end + step) \
+            and tc_allocate(output.sink.fd, output.base + <int64_t>done, <int64_t>(end + step - done)) != 0:
+        tc_publish(&output.allocated, <uint64_t>-1)     # not here, or not so much: go on without
+
+
+cdef int write_at(Output* output, const char* data, size_t size, uint64_t at, bint caller,
+                  Status* status) noexcept nogil:
+    cdef ssize_t got
+    allocate(output, at + size)
+    while size > 0:
+        if control_stops(output.control) if caller else control_cancelled(output.control):
+            return fail(status, STEP_CALLBACK, 0)
+        got = pwrite(output.sink.fd, data, size if size < MOST else MOST, output.base + <int64_t>at)
+        if got < 0:
+            if errno == EINTR:
+                continue
+            return fail(status, STEP_WRITE, errno)
+        data += got
+        at += <uint64_t>got
+        size -= <size_t>got
+        tc_add(&output.control.bytes_written, <uint64_t>got)
+    return 0
+
+
+cdef int put(Output* output, Chunk* chunk, uint64_t at, bint caller, Status* status) noexcept nogil:
+    if output.places:
+        return write_at(output, chunk.data, chunk.length, at, caller, status)
+    output.lent = chunk
+    if output.observe != NULL and output.observe(output.owner, chunk.data, chunk.length) != 0:
+        return fail(status, STEP_CALLBACK, 0)
+    return sink_write(&output.sink, output.control, chunk.data, chunk.length, caller, status)
+
+
+cdef int body_problem(Output* output, const Piece* piece, Status* status) noexcept nogil:
+    """Something is wrong with a body whose header is out: 0 when it is to be filled up with zeros."""
+    queue_note(output.queue, SKIPPED if output.skip_errors else FATAL, status, piece.body)
+    return 0 if output.skip_errors else fail(status, STEP_REPORTED, 0)
+
+
+cdef int copy_body(Output* output, const Piece* piece, uint64_t done, bint caller, Status* status) noexcept nogil:
+    """Write the body from `done` bytes on, with its padding, by way of memory."""
+    cdef uint64_t size = piece.left
+    cdef uint64_t at
+    cdef size_t want
+    cdef int result = 0
+    cdef Chunk* chunk = chunk_new()
+    if chunk == NULL:
+        return fail(status, STEP_MEMORY, 0)
+    while result == 0 and done < size:
+        want = CHUNK_TARGET if size - done > <uint64_t>CHUNK_TARGET else <size_t>(size - done)
+        at = piece.at + done
+        if body_read_at(piece.body, chunk.data, piece.offset + done, want, status) != 0:
+            result = body_problem(output, piece, status)
+        done += want
+        chunk.length = want
+        if done == size:
+            chunk.length = (want + 511) // 512 * 512
+            memset(chunk.data + want, 0, chunk.length - want)
+        if result == 0:
+            result = put(output, chunk, at, caller, status)
+    chunk_free(chunk)
+    return result
+
+
+cdef int look_for_growth(Output* output, const Piece* piece, Status* status) noexcept nogil:
+    """For bodies that the kernel moved: is the file longer now than it was?"""
+    cdef char more
+    if pread(piece.body.fd, &more, 1, <int64_t>piece.body.size) != 1:
+        return 0
+    fail(status, STEP_GREW, 0)
+    status.expected = piece.body.size
+    status.seen = piece.body.size + 1
+    return body_problem(output, piece, status)
+
+
+cdef int clone_body(Output* output, const Piece* piece, bint caller, Status* status) noexcept nogil:
+    """Let the output share the body's blocks where the file system can do that; copy the rest."""
+    cdef uint64_t whole = piece.left // CLONE_UNIT * CLONE_UNIT
+    if tc_clone(output.sink.fd, output.base + <int64_t>piece.at, piece.body.fd, <int64_t>piece.offset, whole) != 0:
+        whole = 0
+    tc_add(&output.cloned, whole)
+    tc_add(&output.control.bytes_written, whole)
+    if whole == piece.left and look_for_growth(output, piece, status) != 0:
+        return -1
+    return copy_body(output, piece, whole, caller, status)
+
+
+cdef int splice_body(Output* output, const Piece* piece, bint caller, Status* status) noexcept nogil:
+    """Hand the file's own pages to the pipe; copy where that cannot be done."""
+    cdef uint64_t done = 0
+    cdef int64_t offset = <int64_t>piece.offset
+    cdef char zeros[512]
+    cdef ssize_t got
+    while done < piece.left:
+        if control_stops(output.control) if caller else control_cancelled(output.control):
+            return fail(status, STEP_CALLBACK, 0)
+        got = tc_splice(piece.body.fd, &offset, output.sink.fd, <size_t>(piece.left - done)
+                        if piece.left - done < MOST else MOST)
+        if got > 0:
+            done += <uint64_t>got
+            tc_add(&output.control.bytes_written, <uint64_t>got)
+        elif got < 0 and errno == EAGAIN:
+            tc_wait_writable(output.sink.fd, TICK_MS)
+        elif got < 0 and errno == EINTR:
+            if caller:
+                output.control.next_tick = 0
+        else:
+            # Shorter than it was, unreadable, closed at the other end, or not to be spliced: by way of memory
+            # it is one of these too, or goes through.
+            return copy_body(output, piece, done, caller, status)
+    if look_for_growth(output, piece, status) != 0:
+        return -1
+    memset(zeros, 0, 512)
+    return sink_write(&output.sink, output.control, zeros, <size_t>(piece.size - piece.left), caller, status)
+
+
+cdef int output_write(Output* output, Piece* piece, bint caller, Status* status) noexcept nogil:
+    """Write all of `piece`. -1: STEP_CALLBACK when told to stop or a callable raised, else why not.
+
+    `caller` says that this is the thread that called `run`. Where it must wait
+    for a reader it wakes every tick, so a stalled one never keeps a signal or a
+    cancel from being seen.
+    """
+    if piece.kind != PIECE_DIRECT:
+        return put(output, piece.chunk, piece.at, caller, status)
+    if output.places:
+        return clone_body(output, piece, caller, status)
+    if output.splices:
+        return splice_body(output, piece, caller, status)
+    return copy_body(output, piece, 0, caller, status)

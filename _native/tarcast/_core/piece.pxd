@@ -1,0 +1,41 @@
+# A run of the archive's bytes: names to be archived, a part of one large body, or a body that needs no memory of ours.
+#
+# Pieces lie in a list in archive order. One that turns out too large is divided:
+# what is left becomes a piece of its own right behind it. Who works on a piece
+# (state PIECE_FILLING) alone changes it; the list, states and places belong to
+# the queue and its lock.
+
+from libc.stdint cimport uint64_t
+
+from tarcast._core.batch cimport Batch
+from tarcast._core.body cimport Body
+from tarcast._core.chunk cimport Chunk
+from tarcast._core.note cimport Notes
+
+
+cdef enum PieceKind:
+    PIECE_NAMES         # `batch`, from its next item on
+    PIECE_BODY          # `left` bytes of `body` from `offset` on, read into a chunk
+    PIECE_DIRECT        # the same, but written from file to output without a chunk
+
+
+cdef enum PieceState:
+    PIECE_QUEUED        # nobody works on it yet
+    PIECE_FILLING
+    PIECE_FILLED        # its size is known for good
+
+
+cdef struct Piece:
+    Piece* next             # in archive order; in the list of unused ones
+    PieceKind kind
+    PieceState state
+    bint ordered            # to be begun only when everything before it is filled
+    bint failed             # the export ends here: nothing of it is written
+    Batch* batch
+    Body* body              # a reference
+    uint64_t offset
+    uint64_t left           # bytes of the body, without padding
+    Chunk* chunk
+    uint64_t size           # bytes of archive, once filled
+    uint64_t at             # offset in the archive, once everything before it is filled
+    Notes notes

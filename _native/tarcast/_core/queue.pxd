@@ -1,0 +1,95 @@
+# The pieces of one archive, from the walk to the output: who does what next, in which order, within which memory.
+#
+# Workers ask queue_next what to do, do it, and say so. Order comes from the
+# list alone: a piece has a place in the archive when everything before it is
+# filled, so neither bytes nor reports depend on timing. Memory is bounded by the number of chunks:
+# a piece gets one before it is filled and gives it back once it is written, and
+# the earliest piece goes first, so the archive always goes on.
+#
+# One lock guards everything here. No GIL.
+
+from libc.stdint cimport uint64_t
+
+from tarcast._core.batch cimport Batch
+from tarcast._core.body cimport Body
+from tarcast._core.chunk cimport Chunk
+from tarcast._core.control cimport Control
+from tarcast._core.note cimport Note, Notes, Severity
+from tarcast._core.piece cimport Piece, PieceKind
+from tarcast._core.posix cimport pthread_cond_t, pthread_mutex_t
+from tarcast._core.status cimport Status
+
+
+cdef enum Task:
+    TASK_END            # nothing is left to do
+    TASK_TICK           # nothing to do just now; for the calling thread, to look at signals
+    TASK_WALK           # get more names: then queue_walked
+    TASK_FILL           # fill the piece: then queue_filled
+    TASK_WRITE          # write the piece: then queue_written
+
+
+cdef struct Queue:
+    Control* control            # borrowed; told when to stop
+    # What may be done by whom; set before the first queue_next.
+    bint writes_anywhere    # several pieces may be written at once, each at its place
+    bint caller_writes      # only the calling thread writes
+    bint caller_fills       # only the calling thread archives names, and the walk never runs ahead of it
+    size_t chunk_limit
+    uint64_t dirfd_limit
+    uint64_t dirfds         # open directories; atomic, not under the lock
+    # Under the lock.
+    pthread_mutex_t lock
+    pthread_cond_t work         # workers wait for it
+    pthread_cond_t parked       # workers that are not to work now wait for it
+    pthread_cond_t caller       # the calling thread waits for it
+    bint made                   # the four above exist
+    size_t active               # workers with a lower number may work
+    size_t waiting              # workers that wait
+    Piece* first                # from the first that is not filled
+    Piece* last
+    Piece* ready                # filled and at a known place, in order
+    Piece* ready_last
+    Piece* spare_pieces
+    Batch* spare_batches
+    Chunk* spare_chunks
+    size_t chunks               # that exist
+    size_t chunks_free          # of them, in spare_chunks
+    size_t names                # pieces of names that are not filled
+    size_t queued               # pieces that nobody works on
+    size_t busy                 # workers with a task
+    uint64_t end                # offset behind the last piece with a place
+    bint walking                # somebody does
+    bint walks_alone            # descriptors ran out: walk only when all else is done
+    bint walked                 # there are no more names
+    bint writing                # somebody does, where only one may
+    bint held                   # one worker wants the others to finish and do nothing new
+    bint failing                # something will end the export: no new names
+    bint stopped                # end now
+    bint complete               # everything was written
+    bint forked                 # this is the child of a fork: leave all as it is
+    Notes notes                 # in archive order, for the calling thread
+    char* path                  # archive path of the latest name, for progress
+    size_t path_length
+    size_t path_capacity
+
+
+cdef int queue_init(Queue* queue, Control* control) noexcept nogil
+cdef void queue_free(Queue* queue) noexcept nogil
+cdef Task queue_next(Queue* queue, size_t number, Piece** piece) noexcept nogil
+cdef Batch* queue_batch(Queue* queue) noexcept nogil
+cdef int queue_walked(Queue* queue, Batch* batch, bint last, bint out_of_descriptors) noexcept nogil
+cdef int queue_divide(Queue* queue, Piece* piece, PieceKind kind, Body* body, uint64_t offset, uint64_t left,
+                      Batch* names, bint ordered) noexcept nogil
+cdef bint queue_in_turn(Queue* queue, Piece* piece) noexcept nogil
+cdef uint64_t queue_place(Queue* queue, Piece* piece) noexcept nogil
+cdef void queue_filled(Queue* queue, Piece* piece) noexcept nogil
+cdef void queue_written(Queue* queue, Piece* piece) noexcept nogil
+cdef void queue_note(Queue* queue, Severity severity, const Status* status, Body* body) noexcept nogil
+cdef void queue_no_more(Queue* queue) noexcept nogil
+cdef size_t queue_path(Queue* queue, char** copy) noexcept nogil
+cdef bint queue_has_more(Queue* queue) noexcept nogil
+cdef void queue_activate(Queue* queue, size_t workers) noexcept nogil
+cdef void queue_stop(Queue* queue) noexcept nogil
+cdef Note* queue_take_note(Queue* queue) noexcept nogil
+cdef bint queue_hold(Queue* queue, bint caller, Piece** piece) noexcept nogil
+cdef void queue_release(Queue* queue) noexcept nogil

@@ -1,0 +1,585 @@
+# See queue.pxd. Names that end in `_locked` are called with the lock held.
+
+from libc.stdint cimport uint64_t
+from libc.stdlib cimport free, malloc, realloc
+from libc.string cimport memcpy, memset
+
+from tarcast._core.batch cimport Batch, batch_clear, batch_free, batch_new
+from tarcast._core.body cimport Body, body_drop, body_take
+from tarcast._core.chunk cimport Chunk, chunk_clear, chunk_free, chunk_new
+from tarcast._core.control cimport TICK_MS, Control
+from tarcast._core.note cimport FATAL, Note, Notes, Severity, note_add, note_free, notes_free, notes_move, notes_shift
+from tarcast._core.piece cimport (
+    PIECE_BODY, PIECE_DIRECT, PIECE_FILLED, PIECE_FILLING, PIECE_NAMES, PIECE_QUEUED, Piece, PieceKind,
+)
+from tarcast._core.posix cimport (
+    pthread_cond_broadcast, pthread_cond_destroy, pthread_cond_signal, pthread_mutex_destroy, pthread_mutex_init,
+    pthread_mutex_lock, pthread_mutex_unlock, tc_cond_init, tc_cond_wait, tc_observe, tc_publish,
+)
+from tarcast._core.queue cimport TASK_END, TASK_FILL, TASK_TICK, TASK_WALK, TASK_WRITE, Queue, Task
+from tarcast._core.status cimport STEP_MEMORY, Status, fail
+
+cdef enum:
+    CALLER = 0          # number of the worker that is the calling thread
+    # Pieces that wait without a chunk: a bound on how far the walk runs ahead.
+    QUEUED_LIMIT = 64
+    # How long workers sleep at most; they are woken when there is something to do.
+    SLEEP_MS = 1000
+
+
+cdef int queue_init(Queue* queue, Control* control) noexcept nogil:
+    """Of a Queue of zeros. 0, or -1 when out of memory or of locks (queue_free is still right to call)."""
+    queue.control = control
+    if pthread_mutex_init(&queue.lock, NULL) != 0:
+        return -1
+    if tc_cond_init(&queue.work) == 0:
+        if tc_cond_init(&queue.caller) == 0:
+            if tc_cond_init(&queue.parked) == 0:
+                queue.made = True
+                return 0
+            pthread_cond_destroy(&queue.caller)
+        pthread_cond_destroy(&queue.work)
+    pthread_mutex_destroy(&queue.lock)
+    return -1
+
+
+# ---- memory that is used again ------------------------------------------
+
+
+cdef Piece* new_piece_locked(Queue* queue, PieceKind kind) noexcept nogil:
+    cdef Piece* piece = queue.spare_pieces
+    if piece != NULL:
+        queue.spare_pieces = piece.next
+    else:
+        piece = <Piece*>malloc(sizeof(Piece))
+    if piece != NULL:
+        memset(piece, 0, sizeof(Piece))
+        piece.kind = kind
+        piece.state = PIECE_QUEUED
+    return piece
+
+
+cdef void drop_batch_locked(Queue* queue, Batch* batch) noexcept nogil:
+    batch_clear(batch)
+    batch.spare = queue.spare_batches
+    queue.spare_batches = batch
+
+
+cdef void drop_chunk_locked(Queue* queue, Chunk* chunk) noexcept nogil:
+    chunk_clear(chunk)
+    chunk.spare = queue.spare_chunks
+    queue.spare_chunks = chunk
+    queue.chunks_free += 1
+
+
+cdef void drop_piece_locked(Queue* queue, Piece* piece) noexcept nogil:
+    if piece.batch != NULL:
+        drop_batch_locked(queue, piece.batch)
+    if piece.chunk != NULL:
+        drop_chunk_locked(queue, piece.chunk)
+    if piece.body != NULL:
+        body_drop(piece.body)
+    notes_free(&piece.notes)
+    piece.next = queue.spare_pieces
+    queue.spare_pieces = piece
+
+
+cdef void drop_list_locked(Queue* queue, Piece* piece) noexcept nogil:
+    cdef Piece* next
+    while piece != NULL:
+        next = piece.next
+        drop_piece_locked(queue, piece)
+        piece = next
+
+
+cdef void queue_free(Queue* queue) noexcept nogil:
+    """Give everything back; no worker may be there any more. Also for a Queue of zeros, and twice."""
+    cdef Piece* piece
+    cdef Batch* batch
+    cdef Chunk* chunk
+    if queue.forked:        # somebody may have been changing it: rather lose the memory
+        return
+    drop_list_locked(queue, queue.ready)
+    drop_list_locked(queue, queue.first)
+    while queue.spare_pieces != NULL:
+        piece = queue.spare_pieces
+        queue.spare_pieces = piece.next
+        free(piece)
+    while queue.spare_batches != NULL:
+        batch = queue.spare_batches
+        queue.spare_batches = batch.spare
+        batch_free(batch)
+    while queue.spare_chunks != NULL:
+        chunk = queue.spare_chunks
+        queue.spare_chunks = chunk.spare
+        chunk_free(chunk)
+    notes_free(&queue.notes)
+    free(queue.path)
+    if queue.made:
+        pthread_cond_destroy(&queue.parked)
+        pthread_cond_destroy(&queue.caller)
+        pthread_cond_destroy(&queue.work)
+        pthread_mutex_destroy(&queue.lock)
+    memset(queue, 0, sizeof(Queue))
+
+
+# ---- the lock -----------------------------------------------------------
+
+
+cdef bint enter(Queue* queue) noexcept nogil:
+    """Take the lock. False in the child of a fork, where the queue is of no use any more."""
+    if queue.forked:
+        return False
+    pthread_mutex_lock(&queue.lock)
+    return True
+
+
+# ---- what to do next ----------------------------------------------------
+
+
+cdef void wake_locked(Queue* queue) noexcept nogil:
+    """Something may have become possible: for one worker, which wakes the next, and for the calling thread."""
+    if queue.waiting > 0:
+        pthread_cond_signal(&queue.work)
+    pthread_cond_signal(&queue.caller)
+
+
+cdef void wake_all_locked(Queue* queue) noexcept nogil:
+    pthread_cond_broadcast(&queue.work)
+    pthread_cond_broadcast(&queue.parked)
+    pthread_cond_signal(&queue.caller)
+
+
+cdef void stop_locked(Queue* queue) noexcept nogil:
+    queue.stopped = True
+    tc_publish(&queue.control.abandoned, 1)
+    wake_all_locked(queue)
+
+
+cdef size_t chunks_to_be_had_locked(Queue* queue) noexcept nogil:
+    return queue.chunks_free + queue.chunk_limit - queue.chunks
+
+
+cdef bint give_chunk_locked(Queue* queue, Piece* piece) noexcept nogil:
+    piece.chunk = queue.spare_chunks
+    if piece.chunk != NULL:
+        queue.spare_chunks = piece.chunk.spare
+        queue.chunks_free -= 1
+        return True
+    piece.chunk = chunk_new()
+    if piece.chunk == NULL:
+        return False
+    queue.chunks += 1
+    return True
+
+
+cdef Piece* earliest_locked(Queue* queue, bint caller) noexcept nogil:
+    """The first piece that may be filled now, or NULL."""
+    cdef Piece* piece = queue.first
+    cdef size_t chunks = chunks_to_be_had_locked(queue)
+    if queue.queued == 0 or chunks == 0:
+        return NULL
+    while piece != NULL and not piece.failed:
+        if piece.state == PIECE_QUEUED and (not piece.ordered or piece == queue.first) \
+                and (caller or not queue.caller_fills or piece.kind != PIECE_NAMES):
+            return piece
+        if chunks == 1 and piece.state == PIECE_QUEUED and piece == queue.first:
+            return NULL     # the last chunk is for what everything else waits for
+        piece = piece.next
+    return NULL
+
+
+cdef bint may_walk_locked(Queue* queue) noexcept nogil:
+    if queue.walking or queue.walked or queue.failing or queue.queued >= QUEUED_LIMIT:
+        return False
+    if queue.caller_fills and queue.names > 0:
+        return False
+    if queue.walks_alone or tc_observe(&queue.dirfds) >= queue.dirfd_limit:
+        # Those that work hold the descriptors; when nobody does, the walk itself does.
+        return queue.first == NULL and queue.ready == NULL and queue.busy == 0
+    return chunks_to_be_had_locked(queue) > 0
+
+
+cdef Piece* take_ready_locked(Queue* queue, bint caller) noexcept nogil:
+    """The next piece to write, if the worker may write now; else NULL."""
+    cdef Piece* piece = queue.ready
+    if piece == NULL or (queue.caller_writes and not caller) or (queue.writing and not queue.writes_anywhere):
+        return NULL
+    queue.ready = piece.next
+    if queue.ready == NULL:
+        queue.ready_last = NULL
+    queue.writing = True
+    return piece
+
+
+cdef Task choose_locked(Queue* queue, bint caller, Piece** piece) noexcept nogil:
+    cdef Status status
+    piece[0] = take_ready_locked(queue, caller)
+    if piece[0] != NULL:
+        return TASK_WRITE
+    if queue.held:
+        return TASK_TICK
+    piece[0] = earliest_locked(queue, caller)
+    if piece[0] != NULL:
+        if not give_chunk_locked(queue, piece[0]):
+            if queue.chunks > 0:            # wait for one of those that there are
+                queue.chunk_limit = queue.chunks
+                return TASK_TICK
+            fail(&status, STEP_MEMORY, 0)
+            note_add(&queue.notes, FATAL, &status, 0, b"", 0, NULL)
+            stop_locked(queue)
+            return TASK_END
+        piece[0].state = PIECE_FILLING
+        queue.queued -= 1
+        return TASK_FILL
+    if may_walk_locked(queue):
+        queue.walking = True
+        return TASK_WALK
+    if queue.walked and queue.first == NULL and queue.ready == NULL and queue.busy == 0:
+        queue.complete = True
+        stop_locked(queue)
+        return TASK_END
+    return TASK_TICK
+
+
+cdef Task queue_next(Queue* queue, size_t number, Piece** piece) noexcept nogil:
+    """What worker `number` does next, and with which piece. Waits until there is something.
+
+    The calling thread is number 0 and gets TASK_TICK every 40 ms while it waits.
+    Whoever got a task says when it is done, by the function named with the task.
+    """
+    cdef Task task = TASK_TICK
+    cdef bint waited = False
+    if not enter(queue):
+        return TASK_END
+    while True:
+        if queue.stopped:
+            task = TASK_END
+            break
+        if number < queue.active:
+            task = choose_locked(queue, number == CALLER, piece)
+            if task != TASK_TICK:
+                break
+        if number >= queue.active:
+            tc_cond_wait(&queue.parked, &queue.lock, SLEEP_MS)
+        elif number == CALLER:
+            if waited:
+                break
+            tc_cond_wait(&queue.caller, &queue.lock, TICK_MS)
+            waited = True
+        else:
+            queue.waiting += 1
+            tc_cond_wait(&queue.work, &queue.lock, SLEEP_MS)
+            queue.waiting -= 1
+    if task != TASK_END and task != TASK_TICK:
+        queue.busy += 1
+        wake_locked(queue)
+    pthread_mutex_unlock(&queue.lock)
+    return task
+
+
+cdef void done_locked(Queue* queue) noexcept nogil:
+    queue.busy -= 1
+    wake_locked(queue)
+
+
+# ---- the walk -----------------------------------------------------------
+
+
+cdef Batch* queue_batch(Queue* queue) noexcept nogil:
+    """An empty batch for who walks, to be given back with queue_walked; NULL when out of memory."""
+    cdef Batch* batch
+    if not enter(queue):
+        return NULL
+    batch = queue.spare_batches
+    if batch != NULL:
+        queue.spare_batches = batch.spare
+    pthread_mutex_unlock(&queue.lock)
+    return batch if batch != NULL else batch_new()
+
+
+cdef void remember_path_locked(Queue* queue, const char* path, size_t length) noexcept nogil:
+    cdef char* grown
+    if length > queue.path_capacity:
+        grown = <char*>realloc(queue.path, length * 2)
+        if grown == NULL:
+            return
+        queue.path = grown
+        queue.path_capacity = length * 2
+    if length > 0:
+        memcpy(queue.path, path, length)
+    queue.path_length = length
+
+
+cdef int queue_walked(Queue* queue, Batch* batch, bint last, bint out_of_descriptors) noexcept nogil:
+    """The walk gave `batch`, perhaps empty; `last`: there will be no more. 0, or -1: out of memory."""
+    cdef Piece* piece = NULL
+    cdef int result = 0
+    if not enter(queue):
+        return -1
+    if batch.count > 0:
+        remember_path_locked(queue, batch.text + batch.items[batch.count - 1].path,
+                             batch.items[batch.count - 1].path_length)
+        piece = new_piece_locked(queue, PIECE_NAMES)
+        if piece == NULL:
+            result = -1
+    if piece != NULL:
+        piece.batch = batch
+        queue.queued += 1
+        queue.names += 1
+        if queue.last == NULL:
+            queue.first = piece
+        else:
+            queue.last.next = piece
+        queue.last = piece
+    else:
+        drop_batch_locked(queue, batch)
+    queue.walking = False
+    queue.walked = last
+    queue.walks_alone = out_of_descriptors
+    done_locked(queue)
+    pthread_mutex_unlock(&queue.lock)
+    return result
+
+
+# ---- pieces -------------------------------------------------------------
+
+
+cdef int queue_divide(Queue* queue, Piece* piece, PieceKind kind, Body* body, uint64_t offset, uint64_t left,
+                      Batch* names, bint ordered) noexcept nogil:
+    """Put what is left behind `piece`: a part of `body` if not NULL, then `names` if not NULL. 0, or -1: out of memory.
+
+    `body` gets a reference more; `names` is taken from the piece. Those names
+    are `ordered` if they may only go on when everything before them is filled.
+    """
+    cdef Piece* tail = NULL
+    cdef Piece* rest = NULL
+    if not enter(queue):
+        return -1
+    if names != NULL:
+        tail = new_piece_locked(queue, PIECE_NAMES)
+    if body != NULL:
+        rest = new_piece_locked(queue, kind)
+    if (names != NULL and tail == NULL) or (body != NULL and rest == NULL):
+        if tail != NULL:
+            drop_piece_locked(queue, tail)
+        pthread_mutex_unlock(&queue.lock)
+        return -1
+    if tail != NULL:
+        tail.batch = names
+        piece.batch = NULL
+        tail.ordered = ordered
+        tail.next = piece.next
+        piece.next = tail
+        queue.queued += 1
+        queue.names += 1
+        if queue.last == piece:
+            queue.last = tail
+    if rest != NULL:
+        rest.body = body_take(body)
+        rest.offset = offset
+        rest.left = left
+        if kind == PIECE_DIRECT:
+            rest.state = PIECE_FILLED
+            rest.size = (left + 511) // 512 * 512
+        else:
+            queue.queued += 1
+        rest.next = piece.next
+        piece.next = rest
+        if queue.last == piece:
+            queue.last = rest
+    wake_locked(queue)
+    pthread_mutex_unlock(&queue.lock)
+    return 0
+
+
+cdef bint queue_in_turn(Queue* queue, Piece* piece) noexcept nogil:
+    """Is everything before `piece`, which is being filled, filled? Once it is, it stays so."""
+    cdef bint result
+    if not enter(queue):
+        return False
+    result = queue.first == piece
+    pthread_mutex_unlock(&queue.lock)
+    return result
+
+
+cdef uint64_t queue_place(Queue* queue, Piece* piece) noexcept nogil:
+    """The offset in the archive where `piece`, which is in turn, begins."""
+    cdef uint64_t result
+    if not enter(queue):
+        return 0
+    result = queue.end
+    pthread_mutex_unlock(&queue.lock)
+    return result
+
+
+cdef void place_locked(Queue* queue) noexcept nogil:
+    """Give a place to every piece that has only filled ones before it, and notes their turn."""
+    cdef Piece* piece = queue.first
+    while piece != NULL and piece.state == PIECE_FILLED:
+        notes_move(&piece.notes, &queue.notes)
+        if piece.failed:
+            stop_locked(queue)
+            return
+        queue.first = piece.next
+        if queue.first == NULL:
+            queue.last = NULL
+        piece.at = queue.end
+        queue.end += piece.size
+        piece.next = NULL
+        if piece.size == 0:
+            drop_piece_locked(queue, piece)
+        else:
+            if queue.ready_last == NULL:
+                queue.ready = piece
+            else:
+                queue.ready_last.next = piece
+            queue.ready_last = piece
+        piece = queue.first
+
+
+cdef void queue_filled(Queue* queue, Piece* piece) noexcept nogil:
+    """`piece` is complete in its chunk, or has failed."""
+    if not enter(queue):
+        return
+    piece.state = PIECE_FILLED
+    piece.size = piece.chunk.length
+    if piece.kind == PIECE_NAMES:
+        queue.names -= 1
+    if piece.batch != NULL:
+        drop_batch_locked(queue, piece.batch)
+        piece.batch = NULL
+    if piece.failed:
+        queue.failing = True
+    if queue.first == piece:
+        place_locked(queue)
+    done_locked(queue)
+    pthread_mutex_unlock(&queue.lock)
+
+
+cdef void queue_written(Queue* queue, Piece* piece) noexcept nogil:
+    if not enter(queue):
+        return
+    drop_piece_locked(queue, piece)
+    queue.writing = False
+    done_locked(queue)
+    pthread_mutex_unlock(&queue.lock)
+
+
+# ---- reports and the end ------------------------------------------------
+
+
+cdef void queue_note(Queue* queue, Severity severity, const Status* status, Body* body) noexcept nogil:
+    """Something is to be said about the output, or about `body` while it is written; FATAL ends the export."""
+    cdef size_t tree = 0
+    cdef const char* path = b""
+    cdef size_t length = 0
+    if body != NULL:
+        tree = body.tree
+        path = body.path
+        length = body.path_length
+    if not enter(queue):
+        return
+    if not queue.stopped and not note_add(&queue.notes, severity, status, tree, path, length, body):
+        stop_locked(queue)
+    if severity == FATAL:
+        stop_locked(queue)
+    pthread_mutex_unlock(&queue.lock)
+
+
+cdef void queue_no_more(Queue* queue) noexcept nogil:
+    """The worker that fills names has walked to the end of the archive itself."""
+    if not enter(queue):
+        return
+    queue.walked = True
+    pthread_mutex_unlock(&queue.lock)
+
+
+cdef size_t queue_path(Queue* queue, char** copy) noexcept nogil:
+    """Copy the archive path of the latest name; the copy is the caller's to free. Its length, 0 for none."""
+    cdef size_t length
+    if not queue.made:
+        return 0
+    if not enter(queue):
+        return 0
+    length = queue.path_length
+    copy[0] = <char*>malloc(length + 1)
+    if copy[0] == NULL:
+        length = 0
+    elif length > 0:
+        memcpy(copy[0], queue.path, length)
+    pthread_mutex_unlock(&queue.lock)
+    return length
+
+
+cdef bint queue_has_more(Queue* queue) noexcept nogil:
+    """Is there work that another worker could take?"""
+    cdef bint result
+    if not enter(queue):
+        return False
+    result = not queue.stopped and (queue.queued > 0 or not queue.walked)
+    pthread_mutex_unlock(&queue.lock)
+    return result
+
+
+cdef void queue_activate(Queue* queue, size_t workers) noexcept nogil:
+    """Let workers with a number below `workers` work, and no others once they have done what they are at."""
+    if not enter(queue):
+        return
+    if workers > queue.active:
+        pthread_cond_broadcast(&queue.parked)
+    queue.active = workers
+    pthread_mutex_unlock(&queue.lock)
+
+
+cdef void queue_stop(Queue* queue) noexcept nogil:
+    """Nothing more is wanted: everyone gets TASK_END next."""
+    if not enter(queue):
+        return
+    stop_locked(queue)
+    pthread_mutex_unlock(&queue.lock)
+
+
+cdef Note* queue_take_note(Queue* queue) noexcept nogil:
+    """The next note in archive order, the caller's to free; NULL when there is none yet."""
+    cdef Note* note = NULL
+    if not enter(queue):
+        return NULL
+    while True:
+        note = notes_shift(&queue.notes)
+        if note == NULL or note.body == NULL or not note.body.told:
+            break
+        note_free(note)
+    if note != NULL and note.body != NULL:
+        note.body.told = True
+    pthread_mutex_unlock(&queue.lock)
+    return note
+
+
+cdef bint queue_hold(Queue* queue, bint caller, Piece** piece) noexcept nogil:
+    """Have the other workers finish and begin nothing new, because descriptors ran out.
+
+    For the worker whose piece is in turn. True when all are idle (then
+    queue_release follows), False when it is to be asked again: after a tick, or
+    after writing `piece`, if that is not NULL.
+    """
+    cdef bint idle
+    if not enter(queue):
+        return True
+    queue.held = True
+    piece[0] = take_ready_locked(queue, caller)
+    idle = piece[0] == NULL and queue.busy == 1 and queue.ready == NULL
+    if piece[0] != NULL:
+        queue.busy += 1
+    elif not idle:
+        tc_cond_wait(&queue.caller if caller else &queue.work, &queue.lock, TICK_MS)
+    pthread_mutex_unlock(&queue.lock)
+    return idle
+
+
+cdef void queue_release(Queue* queue) noexcept nogil:
+    if not enter(queue):
+        return
+    queue.held = False
+    wake_all_locked(queue)
+    pthread_mutex_unlock(&queue.lock)

@@ -1,0 +1,92 @@
+# One export as its workers see it: what was asked for, what they share, what each has for itself.
+#
+# Only structs; no code. The export fills the first part of the Run, pool_run
+# the rest. No GIL; the hooks take it themselves, are called on the calling
+# thread alone, and keep any exception for it.
+
+from libc.stdint cimport int64_t, uint64_t
+
+from tarcast._core.collect cimport Scratch
+from tarcast._core.control cimport Control
+from tarcast._core.entry cimport Entry
+from tarcast._core.links cimport Links
+from tarcast._core.match cimport Matcher
+from tarcast._core.note cimport Severity
+from tarcast._core.output cimport Output
+from tarcast._core.pending cimport Pending
+from tarcast._core.piece cimport Piece
+from tarcast._core.posix cimport pthread_t
+from tarcast._core.queue cimport Queue
+from tarcast._core.remap cimport Remap
+from tarcast._core.status cimport Status
+from tarcast._core.walk cimport Walker
+from tarcast._core.xattr cimport XattrBuffer
+
+
+cdef struct Root:
+    int fd                      # the tree's directory, borrowed
+    const char* prefix          # "name/" where trees lie side by side, else ""
+    size_t prefix_length
+    Matcher* includes
+    Matcher* excludes
+    Remap remap
+    void* map                   # Python callable, or NULL
+
+
+cdef struct Hooks:
+    void* owner
+    # 1 keep, 0 drop, -1 an exception is kept. May change entry and put other attributes into the buffer.
+    int (*map)(void* owner, void* callable, const char* path, size_t length, Entry* entry, int64_t mtime_ns,
+               XattrBuffer* xattrs) noexcept nogil
+    void (*report)(void* owner, Severity severity, const Status* status, size_t tree, const char* path,
+                   size_t length) noexcept nogil
+
+
+cdef struct FileId:
+    uint64_t dev
+    uint64_t ino
+
+
+cdef struct Run:
+    const Root* roots
+    size_t root_count
+    Control control
+    Hooks hooks
+    Output output
+    bint skip_errors
+    size_t threads              # workers, the calling thread included; 0: as many as pay off
+    size_t cores                # that this process may use
+    size_t memory               # bytes of chunks
+    const FileId* outputs       # the archive itself and what it replaces: never archived
+    size_t output_count
+
+    Queue queue
+    # Whoever walks:
+    Walker walker
+    Scratch walk_scratch
+    size_t tree                 # index of the one being walked
+    bint in_tree
+    # Whoever's piece is in turn:
+    Links links
+    size_t links_tree
+    Pending pending
+    # How the work goes; atomic:
+    uint64_t busy_ns            # spent on filling pieces, by all workers
+    uint64_t cpu_ns             # of these, on a processor
+    uint64_t filled_bytes
+    uint64_t no_memory
+    bint failed                 # for the calling thread: a report ended the export
+
+
+cdef struct Worker:
+    Run* run
+    size_t number               # 0: the calling thread
+    pthread_t thread
+    Scratch scratch
+    Scratch ancestors           # for parents written late, while `scratch` holds the child
+    const Root* root            # of the piece in hand
+    size_t tree
+    Piece* piece
+    bint in_turn                # everything before the piece is filled
+    const char* path            # of the entry in hand, for reports
+    size_t path_length
