@@ -75,19 +75,28 @@ cdef class Lent:
         free(self.owned)
 
 
+# Whether a callable forked is asked also after it raised: in the child the queue must not be touched any more.
+
+
 cdef bint tick(void* owner) noexcept nogil:
+    cdef bint stop
     with gil:
-        return (<Export>owner).on_tick() or (<Export>owner).is_forked()
+        stop = (<Export>owner).on_tick()
+        return (<Export>owner).is_forked() or stop
 
 
 cdef int write_call(void* owner, const char* data, size_t size) noexcept nogil:
+    cdef int result
     with gil:
-        return (<Export>owner).on_data((<Export>owner).write, data, size) or -(<Export>owner).is_forked()
+        result = (<Export>owner).on_data((<Export>owner).write, data, size)
+        return -1 if (<Export>owner).is_forked() else result
 
 
 cdef int observe(void* owner, const char* data, size_t size) noexcept nogil:
+    cdef int result
     with gil:
-        return (<Export>owner).on_data((<Export>owner).observer, data, size) or -(<Export>owner).is_forked()
+        result = (<Export>owner).on_data((<Export>owner).observer, data, size)
+        return -1 if (<Export>owner).is_forked() else result
 
 
 cdef void report(void* owner, Severity severity, const Status* status, size_t tree, const char* path,
