@@ -6,7 +6,7 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 
 from tarcast._core.body cimport Body
-from tarcast._core.posix cimport EINTR, close, pread, read, tc_add, tc_data_at, tc_release
+from tarcast._core.posix cimport EINTR, close, pread, tc_add, tc_data_at, tc_read, tc_release
 from tarcast._core.status cimport STEP_GREW, STEP_READ_DATA, STEP_SHRANK, Status, fail
 
 
@@ -50,7 +50,7 @@ cdef int body_read(int fd, char* out, size_t size, Status* status) noexcept nogi
     cdef ssize_t got
     cdef char behind = out[size]
     while True:
-        got = read(fd, out + done, size - done + 1)
+        got = tc_read(fd, out + done, size - done + 1)
         if got > 0:
             done += <size_t>got
             if done < size:

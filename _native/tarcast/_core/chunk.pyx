@@ -3,6 +3,7 @@
 from libc.stdlib cimport free, malloc, realloc
 
 from tarcast._core.chunk cimport CHUNK_SIZE, Chunk
+from tarcast._core.posix cimport tc_page_memory
 
 
 cdef Chunk* chunk_new() noexcept nogil:
@@ -13,7 +14,7 @@ cdef Chunk* chunk_new() noexcept nogil:
     chunk.spare = NULL
     chunk.length = 0
     chunk.capacity = CHUNK_SIZE
-    chunk.data = <char*>malloc(CHUNK_SIZE)
+    chunk.data = tc_page_memory(CHUNK_SIZE)
     if chunk.data == NULL:
         free(chunk)
         return NULL
@@ -36,10 +37,11 @@ cdef bint chunk_grow(Chunk* chunk, size_t size) noexcept nogil:
 
 cdef void chunk_clear(Chunk* chunk) noexcept nogil:
     """Empty it, and give back what it had grown by."""
-    cdef char* shrunk
+    cdef char* fresh
     chunk.length = 0
     if chunk.capacity > CHUNK_SIZE:
-        shrunk = <char*>realloc(chunk.data, CHUNK_SIZE)
-        if shrunk != NULL:
-            chunk.data = shrunk
+        fresh = tc_page_memory(CHUNK_SIZE)
+        if fresh != NULL:
+            free(chunk.data)
+            chunk.data = fresh
             chunk.capacity = CHUNK_SIZE

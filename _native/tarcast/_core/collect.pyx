@@ -8,7 +8,7 @@ from tarcast._core.collect cimport Found, Scratch
 from tarcast._core.entry cimport Entry
 from tarcast._core.posix cimport (
     DT_DIR, DT_REG, ENOMEM, EPERM, O_CLOEXEC, O_DIRECTORY, O_NOATIME, O_NOCTTY, O_NOFOLLOW, O_NONBLOCK, O_RDONLY,
-    close, openat, readlinkat, tc_fstat, tc_lstatat, tc_type_of_mode,
+    close, readlinkat, tc_fstat, tc_lstatat, tc_openat, tc_type_of_mode,
 )
 from tarcast._core.status cimport STEP_MEMORY, STEP_READ_LINK, STEP_STAT, Status, fail
 from tarcast._core.xattr cimport xattr_free, xattr_init
@@ -32,10 +32,10 @@ cdef void scratch_free(Scratch* scratch) noexcept nogil:
 cdef int open_for_reading(Scratch* scratch, int dirfd, const char* name, int flags) noexcept nogil:
     cdef int fd
     flags |= O_RDONLY | O_NOFOLLOW | O_CLOEXEC
-    fd = openat(dirfd, name, flags | scratch.noatime)
+    fd = tc_openat(dirfd, name, flags | scratch.noatime)
     if fd < 0 and errno == EPERM and scratch.noatime:
         # Only the owner and root may keep the access time (open(2)): do without from here on.
-        fd = openat(dirfd, name, flags)
+        fd = tc_openat(dirfd, name, flags)
         if fd >= 0:
             scratch.noatime = 0
     return fd

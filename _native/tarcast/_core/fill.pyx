@@ -24,9 +24,9 @@ from tarcast._core.pending cimport pending_clear, pending_leave, pending_open, p
 from tarcast._core.piece cimport PIECE_BODY, PIECE_DIRECT, PIECE_NAMES, Piece, PieceKind
 from tarcast._core.posix cimport (
     DT_DIR, EAGAIN, EINTR, EMFILE, ENFILE, ENOENT, ENOMEM, ENOTDIR, F_DUPFD_CLOEXEC, S_IFDIR, S_IFMT, S_IFREG, close,
-    fcntl, tc_add, tc_fstat, tc_observe, tc_pause, tc_publish,
+    fcntl, tc_add, tc_close, tc_fstat, tc_observe, tc_pause, tc_publish,
 )
-from tarcast._core.queue cimport queue_divide, queue_hold, queue_in_turn, queue_no_more, queue_release, queue_stop, queue_written
+from tarcast._core.queue cimport Job, queue_divide, queue_hold, queue_in_turn, queue_no_more, queue_release, queue_stop, queue_written
 from tarcast._core.remap cimport remap_stat, whole_seconds
 from tarcast._core.run cimport Root, Run
 from tarcast._core.status cimport (
@@ -420,13 +420,14 @@ cdef int needs_turn(Worker* worker) noexcept nogil:
 cdef int wait_for_descriptors(Worker* worker) noexcept nogil:
     """Have all others finish what they do, so that their descriptors come back. In turn only."""
     cdef Run* run = worker.run
-    cdef Piece* piece
+    cdef Job job
     cdef Status status
-    while not queue_hold(&run.queue, worker.number == 0, &piece):
-        if piece != NULL:
-            if output_write(&run.output, piece, worker.number == 0, &status) != 0:
+    cdef bint writes = False
+    while not queue_hold(&run.queue, worker.number == 0, &job, &writes):
+        if writes:
+            if output_write(&run.output, &job, worker.number == 0, &status) != 0:
                 queue_stop(&run.queue)
-            queue_written(&run.queue, piece)
+            queue_written(&run.queue, &job)
         if told_to_stop(worker):
             queue_release(&run.queue)
             return STOP
@@ -485,7 +486,7 @@ cdef int put_name(Worker* worker, BatchItem* item, char* path) noexcept nogil:
     else:
         result = put_opened(worker, item, path, &found)
     if found.fd >= 0:
-        close(found.fd)
+        tc_close(found.fd)
     return result
 
 

@@ -7,9 +7,8 @@ from libc.stdint cimport int64_t, uint64_t
 
 from tarcast._core.chunk cimport Chunk
 from tarcast._core.control cimport Control
-from tarcast._core.piece cimport Piece
 from tarcast._core.posix cimport pthread_mutex_t
-from tarcast._core.queue cimport Queue
+from tarcast._core.queue cimport Job, Queue
 from tarcast._core.sink cimport Sink
 from tarcast._core.status cimport Status
 
@@ -31,6 +30,6 @@ cdef struct Output:
 
 
 cdef int output_begin(Output* output, Control* control, Queue* queue) noexcept nogil
-cdef int output_write(Output* output, Piece* piece, bint caller, Status* status) noexcept nogil
+cdef int output_write(Output* output, Job* job, bint caller, Status* status) noexcept nogil
 cdef void output_end(Output* output, bint complete) noexcept nogil
 cdef bint output_takes(const Output* output, uint64_t size) noexcept nogil

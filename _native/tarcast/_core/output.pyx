@@ -11,10 +11,10 @@ from tarcast._core.note cimport FATAL, SKIPPED
 from tarcast._core.output cimport Output
 from tarcast._core.piece cimport PIECE_DIRECT, Piece
 from tarcast._core.posix cimport (
-    EAGAIN, EINTR, SEEK_SET, lseek, pread, pwrite, tc_add, tc_allocate, tc_clone, tc_observe, tc_place, tc_publish,
+    EAGAIN, EINTR, SEEK_SET, iovec, lseek, pread, pwritev, tc_add, tc_allocate, tc_clone, tc_observe, tc_place, tc_publish,
     tc_splice, tc_swap, tc_trim, tc_wait_writable, tc_widen_pipe,
 )
-from tarcast._core.queue cimport Queue, queue_note
+from tarcast._core.queue cimport SPAN_PIECES, Job, Queue, queue_note
 from tarcast._core.sink cimport SINK_CALL, SINK_FILE, SINK_PIPE, sink_write
 from tarcast._core.status cimport (
     STEP_CALLBACK, STEP_GREW, STEP_MEMORY, STEP_READ_DATA, STEP_REPORTED, STEP_SHRANK, STEP_WRITE, Status, fail,
@@ -43,7 +43,8 @@ cdef int output_begin(Output* output, Control* control, Queue* queue) noexcept n
     output.cloned = 0
     if output.sink.kind == SINK_PIPE:
         tc_widen_pipe(output.sink.fd, PIPE_SIZE)
-    queue.writes_anywhere = output.places
+    queue.gathers = output.places
+    queue.base = <uint64_t>output.base if output.places else 0
     queue.caller_writes = output.sink.kind == SINK_CALL or output.observe != NULL
     return 0
 
@@ -76,28 +77,61 @@ cdef void allocate(Output* output, uint64_t end) noexcept nogil:
         tc_publish(&output.allocated, <uint64_t>-1)     # not here, or not so much: go on without
 
 
-cdef int write_at(Output* output, const char* data, size_t size, uint64_t at, bint caller,
-                  Status* status) noexcept nogil:
+cdef bint told_to_stop(Output* output, bint caller) noexcept nogil:
+    return control_stops(output.control) if caller else control_cancelled(output.control)
+
+
+cdef int parts_of(const Job* job, uint64_t at, iovec* parts) noexcept nogil:
+    """Where in memory the job's bytes from `at` on are; how many parts."""
+    cdef const Piece* piece = NULL
+    cdef uint64_t end = job.at + job.size
+    cdef uint64_t stop
+    cdef int count = 0
+    while at < end:
+        # The tail's own link is not ours to follow.
+        piece = job.piece if piece == NULL else piece.next
+        if piece == NULL:
+            piece = job.tail
+        stop = piece.at + piece.size if piece.at + piece.size < end else end
+        if stop > at:
+            parts[count].iov_base = piece.chunk.data + (at - piece.at)
+            parts[count].iov_len = <size_t>(stop - at)
+            count += 1
+            at = stop
+    return count
+
+
+cdef int write_at(Output* output, const Job* job, bint caller, Status* status) noexcept nogil:
+    """The job's bytes at their place in the file."""
+    cdef iovec parts[SPAN_PIECES + 1]
+    cdef uint64_t at = job.at
     cdef ssize_t got
-    allocate(output, at + size)
-    while size > 0:
-        if control_stops(output.control) if caller else control_cancelled(output.control):
+    allocate(output, at + job.size)
+    while at < job.at + job.size:
+        if told_to_stop(output, caller):
             return fail(status, STEP_CALLBACK, 0)
-        got = pwrite(output.sink.fd, data, size if size < MOST else MOST, output.base + <int64_t>at)
+        got = pwritev(output.sink.fd, parts, parts_of(job, at, parts), output.base + <int64_t>at)
         if got < 0:
             if errno == EINTR:
                 continue
             return fail(status, STEP_WRITE, errno)
-        data += got
         at += <uint64_t>got
-        size -= <size_t>got
         tc_add(&output.control.bytes_written, <uint64_t>got)
     return 0
 
 
 cdef int put(Output* output, Chunk* chunk, uint64_t at, bint caller, Status* status) noexcept nogil:
+    """All of `chunk`, at its place or as the next of the stream."""
+    cdef Piece piece
+    cdef Job job
     if output.places:
-        return write_at(output, chunk.data, chunk.length, at, caller, status)
+        memset(&piece, 0, sizeof(Piece))
+        piece.chunk = chunk
+        piece.at = job.at = at
+        piece.size = job.size = chunk.length
+        job.piece = &piece
+        job.tail = NULL
+        return write_at(output, &job, caller, status)
     output.lent = chunk
     if output.observe != NULL and output.observe(output.owner, chunk.data, chunk.length) != 0:
         return fail(status, STEP_CALLBACK, 0)
@@ -165,7 +199,7 @@ cdef int splice_body(Output* output, const Piece* piece, bint caller, Status* st
     cdef char zeros[512]
     cdef ssize_t got
     while done < piece.left:
-        if control_stops(output.control) if caller else control_cancelled(output.control):
+        if told_to_stop(output, caller):
             return fail(status, STEP_CALLBACK, 0)
         got = tc_splice(piece.body.fd, &offset, output.sink.fd, <size_t>(piece.left - done)
                         if piece.left - done < MOST else MOST)
@@ -187,17 +221,18 @@ cdef int splice_body(Output* output, const Piece* piece, bint caller, Status* st
     return sink_write(&output.sink, output.control, zeros, <size_t>(piece.size - piece.left), caller, status)
 
 
-cdef int output_write(Output* output, Piece* piece, bint caller, Status* status) noexcept nogil:
-    """Write all of `piece`. -1: STEP_CALLBACK when told to stop or a callable raised, else why not.
+cdef int output_write(Output* output, Job* job, bint caller, Status* status) noexcept nogil:
+    """Do the job. -1: STEP_CALLBACK when told to stop or a callable raised, else why not.
 
     `caller` says that this is the thread that called `run`. Where it must wait
     for a reader it wakes every tick, so a stalled one never keeps a signal or a
     cancel from being seen.
     """
-    if piece.kind != PIECE_DIRECT:
-        return put(output, piece.chunk, piece.at, caller, status)
-    if output.places:
-        return clone_body(output, piece, caller, status)
-    if output.splices:
+    cdef Piece* piece = job.piece
+    if piece != NULL and piece.kind == PIECE_DIRECT:
+        if output.places:
+            return clone_body(output, piece, caller, status)
         return splice_body(output, piece, caller, status)
-    return copy_body(output, piece, 0, caller, status)
+    if output.places:
+        return write_at(output, job, caller, status)
+    return put(output, piece.chunk, piece.at, caller, status)

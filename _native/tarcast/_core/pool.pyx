@@ -18,7 +18,7 @@ from tarcast._core.posix cimport (
     pthread_join, tc_add, tc_cpu_now, tc_descriptor_limit, tc_now, tc_observe, tc_publish, tc_thread_start,
 )
 from tarcast._core.queue cimport (
-    TASK_END, TASK_FILL, TASK_WALK, TASK_WRITE, Task, queue_activate, queue_batch, queue_filled, queue_free,
+    TASK_END, TASK_FILL, TASK_WALK, TASK_WRITE, Job, Task, queue_activate, queue_batch, queue_filled, queue_free,
     queue_has_more, queue_init, queue_next, queue_note, queue_stop, queue_take_note, queue_walked, queue_written,
 )
 from tarcast._core.run cimport Run, Worker
@@ -61,15 +61,15 @@ cdef void fill(Worker* worker, Piece* piece) noexcept nogil:
     queue_filled(&run.queue, piece)
 
 
-cdef void write(Worker* worker, Piece* piece) noexcept nogil:
+cdef void write(Worker* worker, Job* job) noexcept nogil:
     cdef Run* run = worker.run
     cdef Status status
-    if output_write(&run.output, piece, worker.number == 0, &status) != 0:
+    if output_write(&run.output, job, worker.number == 0, &status) != 0:
         if status.step == STEP_CALLBACK or status.step == STEP_REPORTED:
             queue_stop(&run.queue)
         else:
             queue_note(&run.queue, FATAL, &status, NULL)
-    queue_written(&run.queue, piece)
+    queue_written(&run.queue, job)
 
 
 cdef void walk(Worker* worker) noexcept nogil:
@@ -86,25 +86,25 @@ cdef void walk(Worker* worker) noexcept nogil:
         queue_stop(&run.queue)
 
 
-cdef void do_task(Worker* worker, Task task, Piece* piece) noexcept nogil:
+cdef void do_task(Worker* worker, Task task, Job* job) noexcept nogil:
     if task == TASK_WALK:
         walk(worker)
     elif task == TASK_FILL:
-        fill(worker, piece)
+        fill(worker, job.piece)
     elif task == TASK_WRITE:
-        write(worker, piece)
+        write(worker, job)
 
 
 cdef void* work(void* argument) noexcept nogil:
     """The life of a worker that is not the calling thread."""
     cdef Worker* worker = <Worker*>argument
-    cdef Piece* piece = NULL
+    cdef Job job
     cdef Task task
     while True:
-        task = queue_next(&worker.run.queue, worker.number, &piece)
+        task = queue_next(&worker.run.queue, worker.number, &job)
         if task == TASK_END:
             return NULL
-        do_task(worker, task, piece)
+        do_task(worker, task, &job)
 
 
 # ---- how many -----------------------------------------------------------
@@ -215,7 +215,7 @@ cdef Outcome pool_run(Run* run) noexcept nogil:
     """Write the archive that `run` is set up for, on the calling thread and others. Once."""
     cdef Pool pool
     cdef Task task
-    cdef Piece* piece = NULL
+    cdef Job job
     cdef size_t i
     cdef size_t wanted = at_once(run)
     cdef bint complete
@@ -231,10 +231,10 @@ cdef Outcome pool_run(Run* run) noexcept nogil:
     pool.started = 1
     queue_activate(&run.queue, wanted)
     while True:
-        task = queue_next(&run.queue, 0, &piece)
+        task = queue_next(&run.queue, 0, &job)
         if task == TASK_END:
             break
-        do_task(&pool.workers[0], task, piece)
+        do_task(&pool.workers[0], task, &job)
         if pool.started < wanted and queue_has_more(&run.queue):
             start_workers(&pool, wanted)        # not for what is over in one batch
             wanted = pool.started

@@ -15,6 +15,9 @@ cdef extern from "posix.h" nogil:
     ctypedef struct tc_dir:
         int fd
 
+    int tc_openat(int dirfd, const char* name, int flags)
+    ssize_t tc_read(int fd, void* buffer, size_t size)
+    int tc_close(int fd)
     int tc_fstat(int fd, tc_stat* out)
     int tc_lstatat(int dirfd, const char* name, tc_stat* out)
     uint32_t tc_major(uint64_t rdev)
@@ -27,6 +30,7 @@ cdef extern from "posix.h" nogil:
     ssize_t tc_fgetxattr(int fd, const char* key, void* value, size_t size)
     ssize_t tc_listxattrat(int dirfd, const char* name, char* list, size_t size)
     ssize_t tc_getxattrat(int dirfd, const char* name, const char* key, void* value, size_t size)
+    char* tc_page_memory(size_t size)
     int tc_sink_kind(int fd)
     ssize_t tc_write_nowait(int fd, int kind, const char* data, size_t size)
     void tc_pause(int milliseconds)
@@ -53,9 +57,11 @@ cdef extern from "posix.h" nogil:
     int getpid()
     int fcntl(int fd, int command, int argument)
     int F_DUPFD_CLOEXEC
-    ssize_t read(int fd, void* buffer, size_t size)
     ssize_t pread(int fd, void* buffer, size_t size, int64_t offset)
-    ssize_t pwrite(int fd, const void* buffer, size_t size, int64_t offset)
+    struct iovec:
+        void* iov_base
+        size_t iov_len
+    ssize_t pwritev(int fd, const iovec* parts, int count, int64_t offset)
     int64_t lseek(int fd, int64_t offset, int whence)
     int SEEK_SET
     ssize_t write(int fd, const void* buffer, size_t size)

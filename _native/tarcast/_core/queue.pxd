@@ -24,14 +24,28 @@ cdef enum Task:
     TASK_END            # nothing is left to do
     TASK_TICK           # nothing to do just now; for the calling thread, to look at signals
     TASK_WALK           # get more names: then queue_walked
-    TASK_FILL           # fill the piece: then queue_filled
-    TASK_WRITE          # write the piece: then queue_written
+    TASK_FILL           # fill job.piece: then queue_filled
+    TASK_WRITE          # write what the job says: then queue_written
+
+
+cdef enum:
+    # Pieces that are written with one call, at most.
+    SPAN_PIECES = 32
+
+
+cdef struct Job:
+    Piece* piece            # to be filled; or the first to be written, linked to more
+    # The bytes to be written: from `at` in the archive, where the first piece begins or somewhere inside it.
+    uint64_t at
+    uint64_t size
+    Piece* tail             # the last of those bytes lie in this piece, which the queue keeps; or NULL
 
 
 cdef struct Queue:
     Control* control            # borrowed; told when to stop
     # What may be done by whom; set before the first queue_next.
-    bint writes_anywhere    # several pieces may be written at once, each at its place
+    bint gathers            # many pieces may be written at once, and parts of pieces
+    uint64_t base           # offset in the file where the archive begins, if it gathers
     bint caller_writes      # only the calling thread writes
     bint caller_fills       # only the calling thread archives names, and the walk never runs ahead of it
     size_t chunk_limit
@@ -49,6 +63,7 @@ cdef struct Queue:
     Piece* last
     Piece* ready                # filled and at a known place, in order
     Piece* ready_last
+    size_t ready_chunks         # that the ready pieces hold
     Piece* spare_pieces
     Batch* spare_batches
     Chunk* spare_chunks
@@ -58,6 +73,7 @@ cdef struct Queue:
     size_t queued               # pieces that nobody works on
     size_t busy                 # workers with a task
     uint64_t end                # offset behind the last piece with a place
+    uint64_t begun              # offset up to which the archive is written or being written
     bint walking                # somebody does
     bint walks_alone            # descriptors ran out: walk only when all else is done
     bint walked                 # there are no more names
@@ -75,7 +91,7 @@ cdef struct Queue:
 
 cdef int queue_init(Queue* queue, Control* control) noexcept nogil
 cdef void queue_free(Queue* queue) noexcept nogil
-cdef Task queue_next(Queue* queue, size_t number, Piece** piece) noexcept nogil
+cdef Task queue_next(Queue* queue, size_t number, Job* job) noexcept nogil
 cdef Batch* queue_batch(Queue* queue) noexcept nogil
 cdef int queue_walked(Queue* queue, Batch* batch, bint last, bint out_of_descriptors) noexcept nogil
 cdef int queue_divide(Queue* queue, Piece* piece, PieceKind kind, Body* body, uint64_t offset, uint64_t left,
@@ -83,7 +99,7 @@ cdef int queue_divide(Queue* queue, Piece* piece, PieceKind kind, Body* body, ui
 cdef bint queue_in_turn(Queue* queue, Piece* piece) noexcept nogil
 cdef uint64_t queue_place(Queue* queue, Piece* piece) noexcept nogil
 cdef void queue_filled(Queue* queue, Piece* piece) noexcept nogil
-cdef void queue_written(Queue* queue, Piece* piece) noexcept nogil
+cdef void queue_written(Queue* queue, Job* job) noexcept nogil
 cdef void queue_note(Queue* queue, Severity severity, const Status* status, Body* body) noexcept nogil
 cdef void queue_no_more(Queue* queue) noexcept nogil
 cdef size_t queue_path(Queue* queue, char** copy) noexcept nogil
@@ -91,5 +107,5 @@ cdef bint queue_has_more(Queue* queue) noexcept nogil
 cdef void queue_activate(Queue* queue, size_t workers) noexcept nogil
 cdef void queue_stop(Queue* queue) noexcept nogil
 cdef Note* queue_take_note(Queue* queue) noexcept nogil
-cdef bint queue_hold(Queue* queue, bint caller, Piece** piece) noexcept nogil
+cdef bint queue_hold(Queue* queue, bint caller, Job* job, bint* writes) noexcept nogil
 cdef void queue_release(Queue* queue) noexcept nogil
