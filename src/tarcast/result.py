@@ -67,6 +67,8 @@ class Result:
     Attributes:
         entries: headers written, hard links and directories included.
         bytes_written: length of the archive in bytes.
+        bytes_cloned: of these, how many share blocks with the files they are from
+            (`align=True` on a file system that can).
         skipped: entries, or parts of entries, missing because `on_error="skip"`
             allowed it; each has a warning.
         dropped: entries left out by an id map or a map callable.
@@ -76,6 +78,7 @@ class Result:
     """
 
     __slots__ = (
+        "bytes_cloned",
         "bytes_written",
         "digests",
         "dropped",
@@ -91,6 +94,7 @@ class Result:
         *,
         entries: int,
         bytes_written: int,
+        bytes_cloned: int,
         skipped: int,
         dropped: int,
         warnings: list[Warning],
@@ -100,6 +104,7 @@ class Result:
     ) -> None:
         self.entries = entries
         self.bytes_written = bytes_written
+        self.bytes_cloned = bytes_cloned
         self.skipped = skipped
         self.dropped = dropped
         self.warnings = warnings

@@ -29,6 +29,10 @@ if TYPE_CHECKING:
         def is_set(self) -> bool: ...
 
 
+# Bytes of archive held in memory unless asked otherwise; and the least that may be asked for.
+MEMORY_LIMIT = 32 << 20
+LEAST_MEMORY_LIMIT = 1 << 20
+
 # How often a progress callable hears of an export, in seconds.
 _PROGRESS_EVERY = 0.1
 
@@ -39,7 +43,10 @@ def write_tar(
     *,
     epoch: int | None = None,
     digest: Iterable[str] = (),
+    align: bool = False,
+    sparse: bool = False,
     threads: int | None = None,
+    memory_limit: int = MEMORY_LIMIT,
     progress: Callable[[Progress], object] | None = None,
     cancel: Cancel | None = None,
     on_error: str = "fail",
@@ -58,10 +65,17 @@ def write_tar(
             standard output, or a URL that fsspec can open.
         epoch: time stamp in seconds since 1970 for trees that have none of their own.
         digest: names of hashlib algorithms to run over the archive.
-        threads: 1 starts no thread. With 2 or more, or None on a machine with more than
-            one core, and a path or descriptor as sink, a second thread reads small
-            files and writes while the first walks and encodes; more are not used. The
-            bytes never depend on it.
+        align: bodies of 64 KiB and more begin on a multiple of 4096 bytes, behind a header
+            padded with libarchive's LIBARCHIVE.pad record, and a path or regular file on
+            the XFS or btrfs of the tree shares their blocks instead of copying them. The
+            bytes are another archive of the same entries, and the same everywhere.
+        sparse: files with holes become sparse entries, in the form (pax 1.0) that GNU tar,
+            bsdtar and tarfile read. Without it holes are written as zeros, but not read.
+        threads: how many read and encode at once, 64 at most; 1 starts no thread. None:
+            one for each core, and up to 32 as long as they wait for storage and more of
+            them get more done. The bytes never depend on it.
+        memory_limit: bytes of archive held in memory at once, at least 1 MiB. The trees may
+            be of any size.
         progress: called about ten times a second, in the calling thread, with a
             Progress, and once more when all is written. An exception from it ends the export.
         cancel: a threading.Event, or anything with is_set(); once it is set, by any
@@ -89,6 +103,11 @@ def write_tar(
     epoch = check_epoch(epoch)
     if threads is not None and (isinstance(threads, bool) or not isinstance(threads, int) or threads < 1):
         raise OptionError(f"threads must be a number from 1 up, not {threads!r}")
+    if isinstance(memory_limit, bool) or not isinstance(memory_limit, int) or memory_limit < LEAST_MEMORY_LIMIT:
+        raise OptionError(f"memory_limit must be at least {LEAST_MEMORY_LIMIT} bytes, not {memory_limit!r}")
+    for name, value in (("align", align), ("sparse", sparse)):
+        if not isinstance(value, bool):
+            raise OptionError(f"{name} must be True or False, not {value!r}")
     if on_error not in ("fail", "skip"):
         raise OptionError(f"on_error must be 'fail' or 'skip', not {on_error!r}")
     if progress is not None and not callable(progress):
@@ -100,13 +119,21 @@ def write_tar(
         places = [(os.fsencode(tree.path), prefix) for prefix, tree in named]
         stack.callback(output.abort)  # from here on, and harmless after a commit
         output.open()
-        export = _run(roots, output, hashes, on_error == "skip", threads, progress, cancel, started, places)
+        settings = {
+            "skip_errors": on_error == "skip",
+            "align": align,
+            "sparse": sparse,
+            "threads": threads or 0,
+            "memory": memory_limit,
+        }
+        export = _run(roots, output, hashes, settings, progress, cancel, started, places)
         if progress is not None:
             progress(Progress(export.entries, export.bytes_written, time.monotonic() - started, None, True))
         output.commit()
     return Result(
         entries=export.entries,
         bytes_written=export.bytes_written,
+        bytes_cloned=export.cloned,
         skipped=export.skipped,
         dropped=export.dropped,
         warnings=[outcome.warning(note, places) for note in export.notes],
@@ -120,8 +147,7 @@ def _run(
     roots: list[Root],
     output: Sink,
     hashes: dict[str, Any],
-    skip_errors: bool,
-    threads: int | None,
+    settings: dict[str, Any],
     progress: Callable[[Progress], object] | None,
     cancel: Cancel | None,
     started: float,
@@ -149,10 +175,9 @@ def _run(
         write=output.write,
         observer=observer if hashes else None,
         on_tick=None if progress is None and cancel is None else on_tick,
-        skip_errors=skip_errors,
-        threads=threads or 0,
         cores=_cores(),
         outputs=output.outputs,
+        **settings,
     )
     if not export.run():
         if export.failure is not None:

@@ -7,7 +7,7 @@ from libc.string cimport memset
 from tarcast._core.collect cimport clean_rooted
 from tarcast._core.dirfd cimport Dirfd, dirfd_drop, dirfd_new
 from tarcast._core.entry cimport Entry, Xattr
-from tarcast._core.header cimport Plan, header_plan, header_write
+from tarcast._core.header cimport Plan, header_align, header_plan, header_write
 from tarcast._core.links cimport Links, links_add, links_clear, links_find
 from tarcast._core.match cimport PatternList, match_path
 from tarcast._core.posix cimport (
@@ -22,8 +22,11 @@ cdef extern from "Python.h":
 
 
 def encode(bytes name, *, bytes link=b"", char type=c"0", uint32_t mode=0o644, uint32_t uid=0, uint32_t gid=0,
-           size=0, int64_t mtime=0, uint32_t devmajor=0, uint32_t devminor=0, list xattrs=[]):
-    """All header blocks of one entry, or None when its pax records exceed the limit."""
+           size=0, int64_t mtime=0, uint32_t devmajor=0, uint32_t devminor=0, list xattrs=[], real_size=None, align_at=None):
+    """All header blocks of one entry, or None when its pax records exceed the limit.
+
+    `real_size` makes it a sparse one; `align_at` is the offset of a header whose body is to be aligned.
+    """
     cdef Entry entry
     cdef Plan plan
     cdef Xattr* items = <Xattr*>calloc(len(xattrs) + 1, sizeof(Xattr))
@@ -40,9 +43,12 @@ def encode(bytes name, *, bytes link=b"", char type=c"0", uint32_t mode=0o644, u
             items[i].value_length = len(value)
         entry = Entry(name=PyBytes_AsString(name), name_length=len(name), link=PyBytes_AsString(link),
                       link_length=len(link), type=type, mode=mode, uid=uid, gid=gid, size=size, mtime=mtime,
-                      devmajor=devmajor, devminor=devminor, xattrs=items, xattr_count=len(xattrs))
+                      devmajor=devmajor, devminor=devminor, sparse=real_size is not None,
+                      real_size=real_size or 0, xattrs=items, xattr_count=len(xattrs))
         if not header_plan(&entry, &plan):
             return None
+        if align_at is not None:
+            header_align(&entry, &plan, align_at)
         out = bytearray(b"\xaa" * plan.size)    # whatever is not written must not pass for a zero
         header_write(&entry, &plan, <char*>out)
         return bytes(out)

@@ -6,6 +6,7 @@
 
 from libc.stdint cimport uint64_t
 
+from tarcast._core.sparse cimport Sparse
 from tarcast._core.status cimport Status
 
 
@@ -14,13 +15,15 @@ cdef struct Body:
     uint64_t references
     uint64_t size           # bytes promised
     bint holes              # less is allocated than its size: look before reading
+    Sparse* sparse          # the Body's own: `size` bytes of map and data stand for the file. NULL: it is as it is
     bint told               # something wrong with it was reported; once is enough
     size_t tree             # index, for reports
     size_t path_length
     char path[1]            # archive path, for reports
 
 
-cdef Body* body_new(int fd, uint64_t size, bint holes, size_t tree, const char* path, size_t path_length) noexcept nogil
+cdef Body* body_new(int fd, uint64_t size, bint holes, Sparse* sparse, size_t tree, const char* path,
+                    size_t path_length) noexcept nogil
 cdef Body* body_take(Body* body) noexcept nogil
 cdef void body_drop(Body* body) noexcept nogil
 cdef int body_read(int fd, char* out, size_t size, Status* status) noexcept nogil

@@ -7,18 +7,23 @@ from libc.string cimport memcpy, memset
 
 from tarcast._core.body cimport Body
 from tarcast._core.posix cimport EINTR, close, pread, tc_add, tc_data_at, tc_read, tc_release
+from tarcast._core.sparse cimport Extent, Sparse, sparse_extent, sparse_free
 from tarcast._core.status cimport STEP_GREW, STEP_READ_DATA, STEP_SHRANK, Status, fail
 
 
-cdef Body* body_new(int fd, uint64_t size, bint holes, size_t tree, const char* path,
+cdef Body* body_new(int fd, uint64_t size, bint holes, Sparse* sparse, size_t tree, const char* path,
                     size_t path_length) noexcept nogil:
-    """With one reference, the caller's; `fd` is closed by it. NULL: out of memory, and `fd` is still the caller's."""
+    """With one reference, the caller's; `fd` and `sparse` (or NULL) are its own from now on.
+
+    NULL: out of memory, and both are still the caller's.
+    """
     cdef Body* body = <Body*>malloc(sizeof(Body) + path_length)
     if body != NULL:
         body.fd = fd
         body.references = 1
         body.size = size
         body.holes = holes
+        body.sparse = sparse
         body.told = False
         body.tree = tree
         body.path_length = path_length
@@ -36,6 +41,7 @@ cdef void body_drop(Body* body) noexcept nogil:
     """Give a reference back; the last one closes the file."""
     if tc_release(&body.references):
         close(body.fd)
+        sparse_free(body.sparse)
         free(body)
 
 
@@ -70,6 +76,44 @@ cdef int body_read(int fd, char* out, size_t size, Status* status) noexcept nogi
         return -1
 
 
+cdef int read_sparse(const Body* body, char* out, uint64_t offset, size_t size, Status* status) noexcept nogil:
+    """body_read_at for a file with holes: the map, then the extents one behind the other."""
+    cdef const Sparse* sparse = body.sparse
+    cdef const Extent* extent
+    cdef size_t done = 0
+    cdef size_t part
+    cdef uint64_t inside
+    cdef ssize_t got
+    cdef char more
+    while done < size:
+        part = size - done
+        if offset + done < sparse.map_size:
+            if part > sparse.map_size - offset - done:
+                part = <size_t>(sparse.map_size - offset - done)
+            memcpy(out + done, sparse.map + offset + done, part)
+            done += part
+            continue
+        extent = sparse_extent(sparse, offset + done)
+        inside = offset + done - extent.at
+        if part > extent.size - inside:
+            part = <size_t>(extent.size - inside)
+        got = pread(body.fd, out + done, part, <int64_t>(extent.offset + inside))
+        if got > 0:
+            done += <size_t>got
+        elif got == 0 or errno != EINTR:
+            fail(status, STEP_READ_DATA if got < 0 else STEP_SHRANK, errno if got < 0 else 0)
+            status.expected = sparse.real_size
+            status.seen = extent.offset + inside
+            memset(out + done, 0, size - done)
+            return -1
+    if offset + size == body.size and pread(body.fd, &more, 1, <int64_t>sparse.real_size) == 1:
+        fail(status, STEP_GREW, 0)
+        status.expected = sparse.real_size
+        status.seen = sparse.real_size + 1
+        return -1
+    return 0
+
+
 cdef int body_read_at(const Body* body, char* out, uint64_t offset, size_t size, Status* status) noexcept nogil:
     """Fill `out` with the `size` bytes from `offset` on. 0, or -1 with `status`, and zeros for what is missing.
 
@@ -82,7 +126,10 @@ cdef int body_read_at(const Body* body, char* out, uint64_t offset, size_t size,
     cdef size_t gap
     cdef ssize_t got
     cdef uint64_t data
-    cdef char behind = out[size]
+    cdef char behind
+    if body.sparse != NULL:
+        return read_sparse(body, out, offset, size, status)
+    behind = out[size]
     while True:
         if body.holes and done < size:
             data = tc_data_at(body.fd, offset + done, end)

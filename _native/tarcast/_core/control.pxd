@@ -18,6 +18,7 @@ cdef struct Control:
     uint64_t abandoned          # by whichever worker: nothing more is wanted
     uint64_t entries            # headers written
     uint64_t bytes_written      # bytes that the sink has taken
+    uint64_t cloned             # of these, that share blocks with the files they are from
     uint64_t skipped            # entries left out or cut because of an error that was to be skipped
     uint64_t dropped            # entries left out by an id map or a map callable
     int64_t next_tick           # nanoseconds of tc_coarse_now

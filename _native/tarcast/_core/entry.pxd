@@ -23,6 +23,8 @@ cdef struct Entry:
     uint32_t mode           # 07777
     uint32_t uid, gid
     uint64_t size           # bytes of data that follow
+    bint sparse             # they are a map and the data that there is, of a file with holes (see sparse)
+    uint64_t real_size      # of that file
     int64_t mtime           # whole seconds
     uint32_t devmajor, devminor
     const Xattr* xattrs     # sorted by name

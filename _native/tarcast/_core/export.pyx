@@ -128,6 +128,9 @@ cdef class Export:
         observer: the same for a callable that sees every byte before the sink.
         on_tick: callable without arguments, called about every 40 ms while the export runs.
         skip_errors: go on behind entries that cannot be read.
+        align: bodies of 64 KiB and more begin on a multiple of 4096 bytes, and share blocks with their files where
+            the output is a file on the same file system and that can do it.
+        sparse: files with holes become sparse entries.
         threads: workers that archive at once, the calling thread included; 0 for one a core of
             `cores`, and more while they wait for storage. Callables are always called on the calling thread.
         memory: bytes of archive held in memory at once.
@@ -160,7 +163,8 @@ cdef class Export:
         self.notes = []
 
     def __init__(self, roots, *, int fd=-1, write=None, observer=None, on_tick=None, bint skip_errors=False,
-                 size_t threads=1, size_t cores=1, size_t memory=33554432, outputs=()):
+                 bint align=False, bint sparse=False, size_t threads=1, size_t cores=1, size_t memory=33554432,
+                 outputs=()):
         if self.kept or self.roots != NULL:
             raise RuntimeError("an Export cannot be configured twice")
         if (fd < 0) == (write is None):
@@ -182,6 +186,9 @@ cdef class Export:
         self.r.control.tick = tick
         self.r.control.owner = <void*>self
         self.r.skip_errors = skip_errors
+        self.r.align = align
+        self.r.output.aligned = align
+        self.r.sparse = sparse
         self.r.threads = threads
         self.r.cores = cores
         self.r.memory = memory
@@ -288,6 +295,11 @@ cdef class Export:
     def bytes_written(self):
         """Bytes the sink has taken so far."""
         return tc_observe(&self.r.control.bytes_written)
+
+    @property
+    def cloned(self):
+        """Bytes of these that share blocks with the files they are from."""
+        return tc_observe(&self.r.control.cloned)
 
     @property
     def skipped(self):

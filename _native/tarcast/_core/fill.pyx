@@ -1,55 +1,49 @@
-# See fill.pxd. Functions give DONE to go on and STOP to unwind, with the reason in the piece's notes; AGAIN
-# means that nothing was written and that the piece must be in turn for this; DIVIDED that the rest of the
-# names lies in a piece of its own now.
+# See fill.pxd. Functions give a Verdict.
 
 from libc.errno cimport errno
 from libc.stdint cimport int64_t, uint64_t
-from libc.string cimport memcpy, memset
+from libc.string cimport memset
 
 from tarcast._core.batch cimport (
     BATCH_END, BATCH_NAME, BATCH_OPENED, BATCH_PASSED, BATCH_PROBLEM, BATCH_TOP, Batch, BatchItem, batch_clear,
 )
-from tarcast._core.body cimport Body, body_drop, body_new, body_read, body_read_at
-from tarcast._core.chunk cimport CHUNK_SIZE, CHUNK_TARGET, Chunk, chunk_reserve, chunk_room
+from tarcast._core.chunk cimport Chunk, chunk_reserve, chunk_room
 from tarcast._core.collect cimport Found, Scratch, collect_link, collect_open, scratch_free, scratch_init
-from tarcast._core.control cimport TICK_MS, control_cancelled, control_stops
+from tarcast._core.control cimport TICK_MS
 from tarcast._core.entry cimport Entry, Xattr
-from tarcast._core.fill cimport Worker
+from tarcast._core.fill_body cimport fill_body, put_body, put_rest
 from tarcast._core.gather cimport GATHERED_ALL, GATHERED_STARVED, Gathered, gather
-from tarcast._core.header cimport BLOCK, Plan, header_plan, header_write
+from tarcast._core.header cimport BLOCK, Plan, header_align, header_plan, header_write
 from tarcast._core.links cimport links_add, links_clear, links_find
-from tarcast._core.note cimport FATAL, NOTICE, SKIPPED, Severity, note_add
-from tarcast._core.output cimport output_takes, output_write
+from tarcast._core.note cimport FATAL, NOTICE, SKIPPED
+from tarcast._core.output cimport output_write
 from tarcast._core.pending cimport pending_clear, pending_leave, pending_open, pending_push, pending_spare
-from tarcast._core.piece cimport PIECE_BODY, PIECE_DIRECT, PIECE_NAMES, Piece, PieceKind
+from tarcast._core.piece cimport ORDER_FILLED, ORDER_NONE, ORDER_SIZED, PIECE_BODY, PIECE_NAMES, Piece
 from tarcast._core.posix cimport (
-    DT_DIR, EAGAIN, EINTR, EMFILE, ENFILE, ENOENT, ENOMEM, ENOTDIR, F_DUPFD_CLOEXEC, S_IFDIR, S_IFMT, S_IFREG, close,
-    fcntl, tc_add, tc_close, tc_fstat, tc_observe, tc_pause, tc_publish,
+    EAGAIN, EINTR, EMFILE, ENFILE, ENOENT, ENOTDIR, S_IFDIR, S_IFMT, S_IFREG, close, tc_add, tc_close, tc_fstat, tc_observe, tc_pause, tc_publish,
 )
-from tarcast._core.queue cimport Job, queue_divide, queue_hold, queue_in_turn, queue_no_more, queue_release, queue_stop, queue_written
+from tarcast._core.queue cimport (
+    Job, queue_divide, queue_hold, queue_in_turn, queue_no_more, queue_place, queue_release, queue_stop, queue_written,
+)
 from tarcast._core.remap cimport remap_stat, whole_seconds
-from tarcast._core.run cimport Root, Run
+from tarcast._core.run cimport Root, Run, Worker
+from tarcast._core.sparse cimport Sparse, sparse_free, sparse_scan
 from tarcast._core.status cimport (
-    STEP_CALLBACK, STEP_ENCODE, STEP_MEMORY, STEP_OPEN, STEP_OUTPUT_INSIDE, STEP_READ_DIR, STEP_READ_XATTR, STEP_STAT,
-    STEP_XATTR_NAME, Status, Step, fail,
+    STEP_CALLBACK, STEP_ENCODE, STEP_OPEN, STEP_OUTPUT_INSIDE, STEP_READ_DIR, STEP_READ_XATTR, STEP_STAT,
+    STEP_XATTR_NAME, Status, fail,
+)
+from tarcast._core.trouble cimport (
+    AGAIN, CUT, DIVIDED, DONE, LEFT_OUT, STOP, attribute_problem, out_of_memory, problem, report, told_to_stop,
 )
 from tarcast._core.walk cimport walk_spare
 from tarcast._core.xattr cimport XattrBuffer, xattr_name_fits, xattr_read
 
 
 cdef enum:
-    STOP = -1
-    DONE = 0
-    LEFT_OUT = 1        # by dress: the entry is dropped, skipped or gone
-    AGAIN = 2
-    DIVIDED = 3
-
-
-cdef enum:
     # The kernel takes a lease away after 45 seconds unless /proc/sys/fs/lease-break-time says otherwise.
     LEASE_WAITS = 60000 // TICK_MS
-    # How much of a large body one piece holds.
-    BODY_SIZE = CHUNK_TARGET
+    # A body below this is not worth a padded header and a call: it takes no longer to copy it.
+    ALIGN_LEAST = 65536
 
 
 cdef int worker_init(Worker* worker, Run* run, size_t number) noexcept nogil:
@@ -66,54 +60,11 @@ cdef void worker_free(Worker* worker) noexcept nogil:
     scratch_free(&worker.ancestors)
 
 
-# ---- what went wrong, and whether to go on ------------------------------
+# ---- one entry ----------------------------------------------------------
 
 
-cdef bint told_to_stop(Worker* worker) noexcept nogil:
-    if worker.number == 0:
-        return control_stops(&worker.run.control)
-    return control_cancelled(&worker.run.control)
-
-
-cdef int report(Worker* worker, Severity severity, const Status* status, Body* body) noexcept nogil:
-    if not note_add(&worker.piece.notes, severity, status, worker.tree, worker.path, worker.path_length, body):
-        queue_stop(&worker.run.queue)
-        return STOP
-    return DONE if severity != FATAL else STOP
-
-
-cdef int problem(Worker* worker, const Status* status, Body* body) noexcept nogil:
-    """An entry cannot be written as it is: DONE when such entries are to be skipped, else STOP."""
-    if status.step == STEP_CALLBACK:
-        return STOP
-    if not worker.run.skip_errors or status.fatal or status.step == STEP_MEMORY:
-        return report(worker, FATAL, status, body)
-    return report(worker, SKIPPED, status, body)
-
-
-cdef int out_of_memory(Worker* worker) noexcept nogil:
-    cdef Status status
-    fail(&status, STEP_MEMORY, ENOMEM)
-    return problem(worker, &status, NULL)
-
-
-cdef int attribute_problem(Worker* worker, Severity severity, Step step, int error, const Xattr* item) noexcept nogil:
-    """A matter of one attribute. A NOTICE never ends the export, SKIPPED does unless errors are to be skipped."""
-    cdef Status status
-    cdef size_t length = item.name_length if item.name_length < sizeof(status.detail) else sizeof(status.detail) - 1
-    fail(&status, step, error)
-    memcpy(status.detail, item.name, length)
-    status.detail[length] = 0
-    if severity == NOTICE:
-        return report(worker, NOTICE, &status, NULL)
-    return problem(worker, &status, NULL)
-
-
-# ---- headers and bodies -------------------------------------------------
-
-
-cdef int put_header(Worker* worker, Entry* entry) noexcept nogil:
-    """Encode `entry` at the end of the chunk."""
+cdef int put_header(Worker* worker, Entry* entry, bint aligned) noexcept nogil:
+    """Encode `entry` at the end of the chunk; `aligned` (only in turn): so that its body begins on a block."""
     cdef Chunk* chunk = worker.piece.chunk
     cdef Plan plan
     cdef Status status
@@ -126,109 +77,14 @@ cdef int put_header(Worker* worker, Entry* entry) noexcept nogil:
         entry.xattr_count = 0
         if not header_plan(entry, &plan):
             return report(worker, FATAL, &status, NULL)
+    if aligned:
+        header_align(entry, &plan, queue_place(&worker.run.queue, worker.piece) + chunk.length)
     if not chunk_reserve(chunk, plan.size):
         return out_of_memory(worker)
     header_write(entry, &plan, chunk.data + chunk.length)
     chunk.length += plan.size
     tc_add(&worker.run.control.entries, 1)
     return DONE
-
-
-cdef void pad(Chunk* chunk, uint64_t size) noexcept nogil:
-    """Zeros from the end of a body of `size` bytes to the next block."""
-    cdef size_t count = <size_t>((BLOCK - size % BLOCK) % BLOCK)
-    memset(chunk.data + chunk.length, 0, count)
-    chunk.length += count
-
-
-cdef int put_body(Worker* worker, BatchItem* item, Found* found, uint64_t size) noexcept nogil:
-    """Exactly `size` bytes of the file and their padding, whatever it does meanwhile.
-
-    The header has promised the size, so a shorter or unreadable file is filled
-    up with zeros and a longer one is cut; either is reported. What does not fit
-    into the chunk is left to pieces of its own.
-    """
-    cdef Chunk* chunk = worker.piece.chunk
-    cdef Status status
-    if chunk.length + size + BLOCK <= <size_t>CHUNK_SIZE:
-        if not chunk_reserve(chunk, <size_t>size + BLOCK):
-            return out_of_memory(worker)
-        if body_read(found.fd, chunk.data + chunk.length, <size_t>size, &status) != 0:
-            if problem(worker, &status, NULL) != 0:
-                return STOP
-        chunk.length += <size_t>size
-        pad(chunk, size)
-        return DONE
-    return divide_body(worker, item, found, size)
-
-
-cdef int divide_body(Worker* worker, BatchItem* item, Found* found, uint64_t size) noexcept nogil:
-    """Fill the chunk with the beginning of a large body; the rest of it, and all names behind it, become pieces."""
-    cdef Piece* piece = worker.piece
-    cdef Chunk* chunk = piece.chunk
-    cdef Batch* names = piece.batch
-    cdef Body* body
-    cdef Status status
-    cdef PieceKind kind = PIECE_DIRECT if output_takes(&worker.run.output, size) else PIECE_BODY
-    cdef size_t begin = chunk_room(chunk) if kind == PIECE_BODY else 0
-    cdef int result = DONE
-    cdef int fd = found.fd
-    if item.own != NULL:        # opened by the walk, and it may still need it
-        fd = fcntl(fd, F_DUPFD_CLOEXEC, 0)
-        if fd < 0:
-            fail(&status, STEP_OPEN, errno)
-            status.fatal = True     # the header is out
-            return problem(worker, &status, NULL)
-    body = body_new(fd, size, found.st.blocks * 512 < size, worker.tree, worker.path, worker.path_length)
-    if body == NULL:
-        if item.own != NULL:
-            close(fd)
-        return out_of_memory(worker)
-    found.fd = -1
-    names.next += 1
-    if names.next == names.count:
-        names = NULL
-    # Before anything is read: others may begin on the rest.
-    if not chunk_reserve(chunk, begin + 1) \
-            or queue_divide(&worker.run.queue, piece, kind, body, begin, size - begin, names, False) != 0:
-        result = out_of_memory(worker)
-    elif begin > 0:
-        if body_read_at(body, chunk.data + chunk.length, 0, begin, &status) != 0:
-            worker.path = body.path     # the names are somebody else's by now
-            result = problem(worker, &status, body)
-        chunk.length += begin
-    body_drop(body)
-    worker.path = b""
-    worker.path_length = 0
-    return DIVIDED if result == DONE else result
-
-
-cdef int fill_body(Worker* worker, Piece* piece) noexcept nogil:
-    """The next part of a large body."""
-    cdef Body* body = piece.body
-    cdef uint64_t end = piece.offset + piece.left
-    cdef size_t want = BODY_SIZE
-    cdef Status status
-    worker.tree = body.tree
-    worker.path = body.path
-    worker.path_length = body.path_length
-    # A last part that is only a little longer is not worth a piece.
-    if piece.left + BLOCK <= <uint64_t>CHUNK_SIZE:
-        want = <size_t>piece.left
-    elif queue_divide(&worker.run.queue, piece, PIECE_BODY, body, piece.offset + want, piece.left - want, NULL,
-                      False) != 0:
-        return out_of_memory(worker)
-    if not chunk_reserve(piece.chunk, want + BLOCK):
-        return out_of_memory(worker)
-    if body_read_at(body, piece.chunk.data, piece.offset, want, &status) != 0 and problem(worker, &status, body) != 0:
-        return STOP
-    piece.chunk.length = want
-    if piece.offset + want == end:
-        pad(piece.chunk, body.size)
-    return DONE
-
-
-# ---- one entry ----------------------------------------------------------
 
 
 cdef int load_attributes(Worker* worker, Scratch* scratch, int fd, int dirfd, const char* name,
@@ -281,6 +137,16 @@ cdef int drop_unwritable_attributes(Worker* worker, XattrBuffer* found, Entry* e
 cdef bint may_be_linked(const Found* found) noexcept nogil:
     """Has it, being no directory, other names that may be in the archive too?"""
     return found.st.nlink > 1 and (found.st.mode & <unsigned int>S_IFMT) != <unsigned int>S_IFDIR
+
+
+cdef bint may_be_aligned(const Run* run, const Found* found) noexcept nogil:
+    return run.align and (found.st.mode & <unsigned int>S_IFMT) == <unsigned int>S_IFREG \
+        and found.st.size >= ALIGN_LEAST
+
+
+cdef bint wants_turn(const Run* run, const Found* found) noexcept nogil:
+    """Does its entry depend on what lies before it in the archive?"""
+    return may_be_linked(found) or may_be_aligned(run, found)
 
 
 cdef int dress(Worker* worker, Scratch* scratch, const Found* found, int dirfd, const char* name,
@@ -345,7 +211,7 @@ cdef int put_ancestors(Worker* worker, BatchItem* item) noexcept nogil:
             entry.name_length = run.pending.dirs[i].length
             result = dress(worker, &worker.ancestors, &found, -1, b"", &entry)
             if result == DONE:
-                result = put_header(worker, &entry)
+                result = put_header(worker, &entry, False)
         if result == STOP:
             break
     if above >= 0:
@@ -373,6 +239,7 @@ cdef int put_opened(Worker* worker, BatchItem* item, char* path, Found* found) n
     cdef Entry entry
     cdef Status status
     cdef int result
+    cdef Sparse* sparse = NULL
     cdef bint directory = (found.st.mode & <unsigned int>S_IFMT) == <unsigned int>S_IFDIR
     cdef int dirfd = item.dir.fd
     cdef const char* name = path + item.path_length - item.name_length
@@ -397,18 +264,27 @@ cdef int put_opened(Worker* worker, BatchItem* item, char* path, Found* found) n
     if directory:
         path[item.path_length] = c'/'       # the batch keeps a byte free for it
         entry.name_length += 1
-    if put_header(worker, &entry) != DONE:
+    if entry.type == c'0' and entry.size > 0 and run.sparse and found.st.blocks * 512 < entry.size:
+        if sparse_scan(found.fd, entry.size, &run.control, worker.number == 0, &sparse) != 0:
+            return STOP if told_to_stop(worker) else out_of_memory(worker)
+        if sparse != NULL:
+            entry.sparse = True
+            entry.real_size = entry.size
+            entry.size = sparse.stored
+    if put_header(worker, &entry, entry.type == c'0' and sparse == NULL and may_be_aligned(run, found)) != DONE:
+        sparse_free(sparse)
         return STOP
     if entry.type == c'0' and entry.size > 0:
-        return put_body(worker, item, found, entry.size)
+        return put_body(worker, item, found, &entry, sparse)
     return DONE
 
 
 cdef int needs_turn(Worker* worker) noexcept nogil:
-    """DONE if everything before the piece is filled, else AGAIN."""
+    """DONE if everything before the piece has its size, else AGAIN."""
     if not worker.in_turn:
-        worker.in_turn = queue_in_turn(&worker.run.queue, worker.piece)
+        worker.in_turn = queue_in_turn(&worker.run.queue, worker.piece, ORDER_SIZED)
         if not worker.in_turn:
+            worker.waits_for = ORDER_SIZED
             return AGAIN
         if worker.run.links_tree != worker.tree:
             links_clear(&worker.run.links)
@@ -449,7 +325,9 @@ cdef int open_item(Worker* worker, BatchItem* item, const char* name, Found* fou
         if error == EMFILE or error == ENFILE:
             if waited:
                 return result
-            if needs_turn(worker) == AGAIN:
+            # What is large and not yet read has a descriptor too: wait also for that.
+            if needs_turn(worker) == AGAIN or not queue_in_turn(&worker.run.queue, worker.piece, ORDER_FILLED):
+                worker.waits_for = ORDER_FILLED
                 return AGAIN
             waited = True
             if wait_for_descriptors(worker) != DONE:
@@ -481,7 +359,7 @@ cdef int put_name(Worker* worker, BatchItem* item, char* path) noexcept nogil:
         return AGAIN
     if result != DONE:
         return problem(worker, &status, NULL)
-    if may_be_linked(&found) and needs_turn(worker) != DONE:
+    if wants_turn(worker.run, &found) and needs_turn(worker) != DONE:
         result = AGAIN
     else:
         result = put_opened(worker, item, path, &found)
@@ -500,7 +378,7 @@ cdef int put_directory(Worker* worker, BatchItem* item, char* path) noexcept nog
     found.fd = item.own.fd if item.own != NULL else -1
     found.open_error = item.open_error
     found.st = item.st
-    if may_be_linked(&found) and needs_turn(worker) != DONE:
+    if wants_turn(worker.run, &found) and needs_turn(worker) != DONE:
         return AGAIN
     result = put_opened(worker, item, path, &found)
     if result == DONE and found.fd < 0 and (found.st.mode & <unsigned int>S_IFMT) == <unsigned int>S_IFDIR:
@@ -531,7 +409,7 @@ cdef int put_top(Worker* worker) noexcept nogil:
     entry.mode = 0o755
     if root.remap.has_epoch:
         entry.mtime = whole_seconds(<int64_t>(<uint64_t>root.remap.epoch * 1000000000))
-    return put_header(worker, &entry)
+    return put_header(worker, &entry, False)
 
 
 cdef int put_end(Worker* worker) noexcept nogil:
@@ -561,26 +439,30 @@ cdef int put_item(Worker* worker, Batch* batch, BatchItem* item) noexcept nogil:
     return problem(worker, &batch.problem, NULL)
 
 
-cdef int fill_names(Worker* worker, Piece* piece) noexcept nogil:
-    """As many of the names as the chunk holds."""
+cdef int fill_names(Worker* worker) noexcept nogil:
+    """As many of the names as the chunk holds, or several chunks with bodies between them that need none."""
     cdef Run* run = worker.run
-    cdef Batch* batch = piece.batch
+    cdef Batch* batch = worker.piece.batch
     cdef int result
     worker.tree = batch.tree
     worker.root = &run.roots[batch.tree] if batch.tree < run.root_count else NULL
+    if worker.piece.body != NULL and put_rest(worker) != DONE:
+        return STOP
     while batch.next < batch.count:
         if told_to_stop(worker):
             return STOP
-        result = AGAIN if chunk_room(piece.chunk) == 0 else put_item(worker, batch, &batch.items[batch.next])
+        worker.waits_for = ORDER_NONE
+        result = AGAIN if chunk_room(worker.piece.chunk) == 0 else put_item(worker, batch, &batch.items[batch.next])
         if result == STOP:
             return STOP
-        if result == DIVIDED:
+        if result == DIVIDED or worker.piece == NULL:
             return DONE
         if result == AGAIN:
-            if queue_divide(&run.queue, piece, PIECE_NAMES, NULL, 0, 0, batch, chunk_room(piece.chunk) > 0) != 0:
+            if queue_divide(&run.queue, worker.piece, NULL, 0, 0, batch, worker.waits_for) != 0:
                 return out_of_memory(worker)
             return DONE
-        batch.next += 1
+        if result != CUT:
+            batch.next += 1
         if batch.next == batch.count and worker.root != NULL and worker.root.map != NULL \
                 and walk_on(worker, batch) != DONE:
             return STOP
@@ -605,16 +487,21 @@ cdef int walk_on(Worker* worker, Batch* batch) noexcept nogil:
     return DONE
 
 
-cdef int fill_piece(Worker* worker, Piece* piece) noexcept nogil:
-    """Fill `piece` as far as its chunk goes; what is left becomes pieces behind it. The reason for STOP is in its notes."""
+cdef Piece* fill_piece(Worker* worker, Piece* piece) noexcept nogil:
+    """Fill `piece` as far as its chunk goes; what is left becomes pieces behind it.
+
+    Gives the piece that is filled now, which may be one of those; or NULL: somebody else goes on with it. If it
+    has failed, the reason is in its notes.
+    """
     cdef int result
     worker.piece = piece
     worker.in_turn = False
     if piece.kind == PIECE_BODY:
         result = fill_body(worker, piece)
     else:
-        result = fill_names(worker, piece)
-    piece.failed = result == STOP
+        result = fill_names(worker)
+    if worker.piece != NULL:
+        worker.piece.failed = result == STOP
     worker.path = b""
     worker.path_length = 0
-    return result
+    return worker.piece

@@ -4,8 +4,8 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
 from tarcast._core.entry cimport Entry
-from tarcast._core.header cimport BLOCK, Plan
-from tarcast._core.pax cimport PAX_LIMIT, pax_measure, pax_write
+from tarcast._core.header cimport ALIGNMENT, BLOCK, Plan
+from tarcast._core.pax cimport PAX_LIMIT, pax_measure, pax_pad_length, pax_write
 
 # Every offset of the ustar header stands here once (POSIX pax, "ustar Interchange Format").
 cdef enum:
@@ -70,7 +70,7 @@ cdef bint header_plan(const Entry* entry, Plan* plan) noexcept nogil:
     """Choose the format and measure. False when the pax records exceed PAX_LIMIT; their size is in plan.needs.total."""
     cdef bint plain_name = is_ascii(entry.name, entry.name_length)
     plan.split = 0
-    plan.pax = entry.xattr_count > 0 or not plain_name
+    plan.pax = entry.xattr_count > 0 or not plain_name or entry.sparse
     if plain_name and entry.name_length > NAME_SIZE:
         plan.split = ustar_split(entry.name, entry.name_length)
         plan.pax = plan.pax or plan.split == 0
@@ -81,15 +81,43 @@ cdef bint header_plan(const Entry* entry, Plan* plan) noexcept nogil:
     plan.needs.mtime = entry.mtime < 0 or <uint64_t>entry.mtime > MAX_OCTAL_11
     plan.pax = (plan.pax or plan.needs.link or plan.needs.uid or plan.needs.gid or plan.needs.size
                 or plan.needs.mtime)
+    plan.needs.sparse = entry.sparse
+    # A name that could have been split still gets its record: pax headers have no prefix. A sparse entry has its
+    # name in a record of its own, and tarfile would take a second one for it.
+    plan.needs.path = (not plain_name or entry.name_length > NAME_SIZE) and not entry.sparse
+    plan.needs.pad = False
     plan.size = BLOCK
     if plan.pax:
-        # A name that could have been split still gets its record: pax headers have no prefix.
-        plan.needs.path = not plain_name or entry.name_length > NAME_SIZE
-        pax_measure(entry, &plan.needs)
-        if plan.needs.total > PAX_LIMIT:
-            return False
-        plan.size = BLOCK + (plan.needs.total + BLOCK - 1) // BLOCK * BLOCK + BLOCK
-    return True
+        measure(entry, plan)
+    return not plan.pax or plan.needs.total <= PAX_LIMIT
+
+
+cdef void measure(const Entry* entry, Plan* plan) noexcept nogil:
+    pax_measure(entry, &plan.needs)
+    plan.size = BLOCK + (plan.needs.total + BLOCK - 1) // BLOCK * BLOCK + BLOCK
+
+
+cdef void header_align(const Entry* entry, Plan* plan, uint64_t at) noexcept nogil:
+    """Pad the pax records so that the body begins on a multiple of ALIGNMENT, the header being at offset `at`.
+
+    With libarchive's record for that, which says nothing. `plan` stays as it is where the
+    body is aligned already, or the records are too large for more.
+    """
+    cdef Plan padded = plan[0]
+    cdef size_t room
+    if (at + plan.size) % ALIGNMENT == 0:
+        return
+    padded.pax = True
+    padded.needs.pad = True
+    padded.needs.pad_length = 0
+    measure(entry, &padded)
+    # What is left of the last block of records, and blocks more until the body is where it should be.
+    room = padded.size - 2 * BLOCK - padded.needs.total
+    room += <size_t>((ALIGNMENT - (at + padded.size) % ALIGNMENT) % ALIGNMENT)
+    padded.needs.pad_length = pax_pad_length(room)
+    measure(entry, &padded)
+    if padded.needs.total <= PAX_LIMIT:
+        plan[0] = padded
 
 
 cdef uint64_t octal_text(uint64_t value) noexcept nogil:
@@ -172,8 +200,11 @@ cdef void finish(char* block, char type) noexcept nogil:
     put_text(block + AT_CHECKSUM, octal_text(sum_of(block)) << 16 | c' ')
 
 
-cdef void put_extended(const Entry* entry, size_t size, char* block) noexcept nogil:
-    """The block before the records; its name is d/PaxHeaders.0/f, ASCII only, at most 100 bytes (tar-bytes 5.4)."""
+cdef void put_inserted(char* block, const Entry* entry, const char* component, size_t length) noexcept nogil:
+    """The entry's name with a `component` (ending in a slash) before its last one: ASCII only, at most 100 bytes.
+
+    tar-bytes 5.4. The rest of the block becomes zeros.
+    """
     cdef size_t cut = entry.name_length
     cdef size_t kept
     cdef size_t room
@@ -183,8 +214,8 @@ cdef void put_extended(const Entry* entry, size_t size, char* block) noexcept no
     kept = copy_ascii(block, NAME_SIZE, entry.name, cut)
     if kept < NAME_SIZE:
         room = NAME_SIZE - kept
-        memcpy(block + kept, b"PaxHeaders.0/", 13 if room > 13 else room)
-    kept += 13 if cut < entry.name_length else 12
+        memcpy(block + kept, component, length if room > length else room)
+    kept += length if cut < entry.name_length else length - 1
     if kept < NAME_SIZE:
         kept += copy_ascii(block + kept, NAME_SIZE - kept, entry.name + cut, entry.name_length - cut)
     if kept > NAME_SIZE:
@@ -192,6 +223,11 @@ cdef void put_extended(const Entry* entry, size_t size, char* block) noexcept no
     while kept > 0 and block[kept - 1] == c'/':
         kept -= 1
     memset(block + kept, 0, BLOCK - kept)
+
+
+cdef void put_extended(const Entry* entry, size_t size, char* block) noexcept nogil:
+    """The block before the records; its name is d/PaxHeaders.0/f."""
+    put_inserted(block, entry, b"PaxHeaders.0/", 13)
     put_octal_7(block + AT_MODE, 0)
     put_octal_7(block + AT_UID, 0)
     put_octal_7(block + AT_GID, 0)
@@ -210,7 +246,10 @@ cdef void header_write(const Entry* entry, const Plan* plan, char* out) noexcept
         out += (plan.needs.total + BLOCK - 1) // BLOCK * BLOCK
         memset(end, 0, <size_t>(out - end))
     memset(out, 0, BLOCK)
-    if plan.pax:
+    if entry.sparse:
+        # What readers that do not know sparse entries see; the name proper is in a record.
+        put_inserted(out, entry, b"GNUSparseFile.0/", 16)
+    elif plan.pax:
         put_ascii(out + AT_NAME, NAME_SIZE, entry.name, entry.name_length)
         put_ascii(out + AT_LINK, NAME_SIZE, entry.link, entry.link_length)
     elif plan.split:

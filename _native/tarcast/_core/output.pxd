@@ -23,13 +23,16 @@ cdef struct Output:
     bint skip_errors        # a body that goes wrong while it is written is filled with zeros
     bint places             # a file: pieces are written at their places, in any order
     bint splices            # a pipe that takes bodies without copying
+    bint aligned            # bodies begin on blocks; set by the owner
+    bint clones             # so they may share blocks with their files
+    uint64_t refused        # device of the file that could not be cloned last, plus 1; atomic
     int64_t base            # offset in the file where the archive begins
+    Chunk* copies           # memory for bodies that could not be moved; made when it is needed
     uint64_t allocated      # bytes reserved from base on; atomic
     Chunk* lent             # what a callable sees at the moment; it may keep the memory and put other there
-    uint64_t cloned         # bytes that share blocks with their source; atomic
 
 
 cdef int output_begin(Output* output, Control* control, Queue* queue) noexcept nogil
 cdef int output_write(Output* output, Job* job, bint caller, Status* status) noexcept nogil
 cdef void output_end(Output* output, bint complete) noexcept nogil
-cdef bint output_takes(const Output* output, uint64_t size) noexcept nogil
+cdef bint output_takes(const Output* output, uint64_t dev, uint64_t size, bint holes) noexcept nogil

@@ -7,12 +7,13 @@ from libc.string cimport memset
 from tarcast._core.body cimport body_read_at
 from tarcast._core.chunk cimport CHUNK_TARGET, Chunk, chunk_free, chunk_new
 from tarcast._core.control cimport TICK_MS, Control, control_cancelled, control_stops
+from tarcast._core.header cimport ALIGNMENT
 from tarcast._core.note cimport FATAL, SKIPPED
 from tarcast._core.output cimport Output
 from tarcast._core.piece cimport PIECE_DIRECT, Piece
 from tarcast._core.posix cimport (
-    EAGAIN, EINTR, SEEK_SET, iovec, lseek, pread, pwritev, tc_add, tc_allocate, tc_clone, tc_observe, tc_place, tc_publish,
-    tc_splice, tc_swap, tc_trim, tc_wait_writable, tc_widen_pipe,
+    EAGAIN, EINTR, SEEK_SET, iovec, lseek, pread, pwritev, tc_add, tc_allocate, tc_clone, tc_fstat, tc_observe, tc_place,
+    tc_publish, tc_splice, tc_stat, tc_swap, tc_trim, tc_wait_writable, tc_widen_pipe,
 )
 from tarcast._core.queue cimport SPAN_PIECES, Job, Queue, queue_note
 from tarcast._core.sink cimport SINK_CALL, SINK_FILE, SINK_PIPE, sink_write
@@ -26,10 +27,12 @@ cdef enum:
     PIPE_SIZE = 1048576
     # Smaller bodies are copied: cheaper than the calls that would avoid it.
     SPLICE_LEAST = 65536
+    CLONE_LEAST = 65536
     # Blocks are reserved in steps as long as what there is so far, between these.
     ALLOCATE_LEAST = 8388608
     ALLOCATE_MOST = 67108864
-    CLONE_UNIT = 4096
+    # So much at a time, lest a cancel wait: the kernel writes a source to the disk first that is not there yet.
+    CLONE_MOST = 268435456
 
 
 cdef int output_begin(Output* output, Control* control, Queue* queue) noexcept nogil:
@@ -39,8 +42,9 @@ cdef int output_begin(Output* output, Control* control, Queue* queue) noexcept n
     output.base = tc_place(output.sink.fd) if output.sink.kind == SINK_FILE and output.observe == NULL else -1
     output.places = output.base >= 0
     output.splices = output.sink.kind == SINK_PIPE and output.observe == NULL
+    output.clones = output.places and output.aligned and output.base % ALIGNMENT == 0
+    output.refused = 0
     output.allocated = 0
-    output.cloned = 0
     if output.sink.kind == SINK_PIPE:
         tc_widen_pipe(output.sink.fd, PIPE_SIZE)
     queue.gathers = output.places
@@ -51,6 +55,9 @@ cdef int output_begin(Output* output, Control* control, Queue* queue) noexcept n
 
 cdef void output_end(Output* output, bint complete) noexcept nogil:
     """All is written, or nothing more will be: leave the file as a plain writer would."""
+    if output.copies != NULL:
+        chunk_free(output.copies)
+        output.copies = NULL
     if not output.places:
         return
     if tc_observe(&output.allocated) > 0:
@@ -59,17 +66,23 @@ cdef void output_end(Output* output, bint complete) noexcept nogil:
         lseek(output.sink.fd, output.base + <int64_t>output.queue.end, SEEK_SET)
 
 
-cdef bint output_takes(const Output* output, uint64_t size) noexcept nogil:
-    """Should a body of `size` bytes become a PIECE_DIRECT?"""
-    return output.splices and size >= SPLICE_LEAST
+cdef bint may_clone(const Output* output, uint64_t dev) noexcept nogil:
+    return output.clones and tc_observe(&output.refused) != dev + 1
+
+
+cdef bint output_takes(const Output* output, uint64_t dev, uint64_t size, bint holes) noexcept nogil:
+    """Should a body of `size` bytes from device `dev` become a PIECE_DIRECT?"""
+    if output.places:
+        return size >= CLONE_LEAST and may_clone(output, dev)
+    return output.splices and size >= SPLICE_LEAST and not holes
 
 
 cdef void allocate(Output* output, uint64_t end) noexcept nogil:
     """Reserve blocks ahead of what is written, so that the file system need not look for them write by write."""
     cdef uint64_t done = tc_observe(&output.allocated)
     cdef uint64_t step = end
-    if end < ALLOCATE_LEAST or end <= done:
-        return
+    if end < ALLOCATE_LEAST or end <= done or (output.clones and tc_observe(&output.refused) == 0):
+        return      # cloned blocks would only replace them
     if step > ALLOCATE_MOST:
         step = ALLOCATE_MOST
     if tc_swap(&output.allocated, done, end + step) \
@@ -81,57 +94,64 @@ cdef bint told_to_stop(Output* output, bint caller) noexcept nogil:
     return control_stops(output.control) if caller else control_cancelled(output.control)
 
 
-cdef int parts_of(const Job* job, uint64_t at, iovec* parts) noexcept nogil:
-    """Where in memory the job's bytes from `at` on are; how many parts."""
-    cdef const Piece* piece = NULL
-    cdef uint64_t end = job.at + job.size
-    cdef uint64_t stop
-    cdef int count = 0
-    while at < end:
-        # The tail's own link is not ours to follow.
-        piece = job.piece if piece == NULL else piece.next
-        if piece == NULL:
-            piece = job.tail
-        stop = piece.at + piece.size if piece.at + piece.size < end else end
-        if stop > at:
-            parts[count].iov_base = piece.chunk.data + (at - piece.at)
-            parts[count].iov_len = <size_t>(stop - at)
-            count += 1
-            at = stop
-    return count
-
-
-cdef int write_at(Output* output, const Job* job, bint caller, Status* status) noexcept nogil:
-    """The job's bytes at their place in the file."""
-    cdef iovec parts[SPAN_PIECES + 1]
-    cdef uint64_t at = job.at
+cdef int write_parts(Output* output, iovec* parts, int count, uint64_t at, bint caller,
+                     Status* status) noexcept nogil:
+    """All of `parts`, which change, at offset `at` of the archive in the file."""
     cdef ssize_t got
-    allocate(output, at + job.size)
-    while at < job.at + job.size:
+    while count > 0:
         if told_to_stop(output, caller):
             return fail(status, STEP_CALLBACK, 0)
-        got = pwritev(output.sink.fd, parts, parts_of(job, at, parts), output.base + <int64_t>at)
+        got = pwritev(output.sink.fd, parts, count, output.base + <int64_t>at)
         if got < 0:
             if errno == EINTR:
                 continue
             return fail(status, STEP_WRITE, errno)
         at += <uint64_t>got
         tc_add(&output.control.bytes_written, <uint64_t>got)
+        while count > 0 and <size_t>got >= parts.iov_len:
+            got -= <ssize_t>parts.iov_len
+            parts += 1
+            count -= 1
+        if count > 0:
+            parts.iov_base = <char*>parts.iov_base + got
+            parts.iov_len -= <size_t>got
     return 0
 
 
-cdef int put(Output* output, Chunk* chunk, uint64_t at, bint caller, Status* status) noexcept nogil:
-    """All of `chunk`, at its place or as the next of the stream."""
-    cdef Piece piece
-    cdef Job job
-    if output.places:
-        memset(&piece, 0, sizeof(Piece))
-        piece.chunk = chunk
-        piece.at = job.at = at
-        piece.size = job.size = chunk.length
-        job.piece = &piece
-        job.tail = NULL
-        return write_at(output, &job, caller, status)
+cdef int write_span(Output* output, const Job* job, bint caller, Status* status) noexcept nogil:
+    """The job's bytes at their place in the file."""
+    cdef iovec parts[SPAN_PIECES + 1]
+    cdef int count = 0
+    cdef const Piece* piece = job.piece if job.piece != NULL else job.tail
+    cdef uint64_t at = job.at
+    cdef uint64_t end = job.at + job.size
+    cdef uint64_t stop
+    while at < end:
+        stop = piece.at + piece.size if piece.at + piece.size < end else end
+        parts[count].iov_base = piece.chunk.data + (at - piece.at)
+        parts[count].iov_len = <size_t>(stop - at)
+        count += 1
+        at = stop
+        if at < end:        # the tail's own link is not ours to follow
+            piece = piece.next if piece.next != NULL else job.tail
+    allocate(output, end)
+    return write_parts(output, parts, count, job.at, caller, status)
+
+
+cdef int put_bytes(Output* output, const char* data, size_t size, uint64_t at, bint caller,
+                   Status* status) noexcept nogil:
+    """At their place `at`, or as the next of the stream."""
+    cdef iovec part
+    if not output.places:
+        return sink_write(&output.sink, output.control, data, size, caller, status)
+    part.iov_base = <void*>data
+    part.iov_len = size
+    allocate(output, at + size)
+    return write_parts(output, &part, 1 if size > 0 else 0, at, caller, status)
+
+
+cdef int put_chunk(Output* output, Chunk* chunk, bint caller, Status* status) noexcept nogil:
+    """As the next of the stream, seen by the observer first."""
     output.lent = chunk
     if output.observe != NULL and output.observe(output.owner, chunk.data, chunk.length) != 0:
         return fail(status, STEP_CALLBACK, 0)
@@ -145,28 +165,25 @@ cdef int body_problem(Output* output, const Piece* piece, Status* status) noexce
 
 
 cdef int copy_body(Output* output, const Piece* piece, uint64_t done, bint caller, Status* status) noexcept nogil:
-    """Write the body from `done` bytes on, with its padding, by way of memory."""
-    cdef uint64_t size = piece.left
-    cdef uint64_t at
+    """Write the piece of a body from `done` bytes on, by way of memory."""
+    cdef Chunk* chunk
     cdef size_t want
-    cdef int result = 0
-    cdef Chunk* chunk = chunk_new()
+    cdef uint64_t at
+    if output.copies == NULL:
+        output.copies = chunk_new()
+    chunk = output.copies
     if chunk == NULL:
         return fail(status, STEP_MEMORY, 0)
-    while result == 0 and done < size:
-        want = CHUNK_TARGET if size - done > <uint64_t>CHUNK_TARGET else <size_t>(size - done)
+    while done < piece.left:
+        want = CHUNK_TARGET if piece.left - done > <uint64_t>CHUNK_TARGET else <size_t>(piece.left - done)
         at = piece.at + done
-        if body_read_at(piece.body, chunk.data, piece.offset + done, want, status) != 0:
-            result = body_problem(output, piece, status)
+        if body_read_at(piece.body, chunk.data, piece.offset + done, want, status) != 0 \
+                and body_problem(output, piece, status) != 0:
+            return -1
+        if put_bytes(output, chunk.data, want, at, caller, status) != 0:
+            return -1
         done += want
-        chunk.length = want
-        if done == size:
-            chunk.length = (want + 511) // 512 * 512
-            memset(chunk.data + want, 0, chunk.length - want)
-        if result == 0:
-            result = put(output, chunk, at, caller, status)
-    chunk_free(chunk)
-    return result
+    return 0
 
 
 cdef int look_for_growth(Output* output, const Piece* piece, Status* status) noexcept nogil:
@@ -182,21 +199,37 @@ cdef int look_for_growth(Output* output, const Piece* piece, Status* status) noe
 
 cdef int clone_body(Output* output, const Piece* piece, bint caller, Status* status) noexcept nogil:
     """Let the output share the body's blocks where the file system can do that; copy the rest."""
-    cdef uint64_t whole = piece.left // CLONE_UNIT * CLONE_UNIT
-    if tc_clone(output.sink.fd, output.base + <int64_t>piece.at, piece.body.fd, <int64_t>piece.offset, whole) != 0:
-        whole = 0
-    tc_add(&output.cloned, whole)
-    tc_add(&output.control.bytes_written, whole)
-    if whole == piece.left and look_for_growth(output, piece, status) != 0:
-        return -1
-    return copy_body(output, piece, whole, caller, status)
+    cdef uint64_t done = 0
+    cdef uint64_t want
+    cdef tc_stat st
+    st.dev = 0
+    tc_fstat(piece.body.fd, &st)
+    while done < piece.left and may_clone(output, st.dev):
+        if told_to_stop(output, caller):
+            return fail(status, STEP_CALLBACK, 0)
+        want = piece.left - done if piece.left - done < CLONE_MOST else CLONE_MOST
+        if tc_clone(output.sink.fd, output.base + <int64_t>(piece.at + done), piece.body.fd,
+                    <int64_t>(piece.offset + done), want) != 0:
+            # Not between these two file systems, or not this file: what is wrong with it shows when it is copied.
+            tc_publish(&output.refused, st.dev + 1)
+            break
+        done += want
+        tc_add(&output.control.cloned, want)
+        tc_add(&output.control.bytes_written, want)
+    return finish_body(output, piece, done, caller, status)
+
+
+cdef int finish_body(Output* output, const Piece* piece, uint64_t done, bint caller, Status* status) noexcept nogil:
+    """The kernel has moved `done` bytes of the body: copy the rest, if any."""
+    if done < piece.left:
+        return copy_body(output, piece, done, caller, status)
+    return look_for_growth(output, piece, status)
 
 
 cdef int splice_body(Output* output, const Piece* piece, bint caller, Status* status) noexcept nogil:
     """Hand the file's own pages to the pipe; copy where that cannot be done."""
     cdef uint64_t done = 0
     cdef int64_t offset = <int64_t>piece.offset
-    cdef char zeros[512]
     cdef ssize_t got
     while done < piece.left:
         if told_to_stop(output, caller):
@@ -214,11 +247,8 @@ cdef int splice_body(Output* output, const Piece* piece, bint caller, Status* st
         else:
             # Shorter than it was, unreadable, closed at the other end, or not to be spliced: by way of memory
             # it is one of these too, or goes through.
-            return copy_body(output, piece, done, caller, status)
-    if look_for_growth(output, piece, status) != 0:
-        return -1
-    memset(zeros, 0, 512)
-    return sink_write(&output.sink, output.control, zeros, <size_t>(piece.size - piece.left), caller, status)
+            break
+    return finish_body(output, piece, done, caller, status)
 
 
 cdef int output_write(Output* output, Job* job, bint caller, Status* status) noexcept nogil:
@@ -234,5 +264,5 @@ cdef int output_write(Output* output, Job* job, bint caller, Status* status) noe
             return clone_body(output, piece, caller, status)
         return splice_body(output, piece, caller, status)
     if output.places:
-        return write_at(output, job, caller, status)
-    return put(output, piece.chunk, piece.at, caller, status)
+        return write_span(output, job, caller, status)
+    return put_chunk(output, piece.chunk, caller, status)

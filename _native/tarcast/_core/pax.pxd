@@ -18,8 +18,13 @@ cdef struct Needs:
     bint gid
     bint size
     bint mtime
+    bint sparse
+    bint pad                # a record that only takes up room, with a value of so many bytes:
+    size_t pad_length
     size_t total
 
 
+cdef char* put_decimal(char* out, uint64_t value) noexcept nogil
+cdef size_t pax_pad_length(size_t room) noexcept nogil
 cdef void pax_measure(const Entry* entry, Needs* needs) noexcept nogil
 cdef char* pax_write(const Entry* entry, const Needs* needs, char* out) noexcept nogil

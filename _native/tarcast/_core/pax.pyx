@@ -1,10 +1,14 @@
 # Pax records of one entry, in the byte order of their keys (tar-bytes 5.5). See pax.pxd.
 
 from libc.stdint cimport int64_t, uint64_t
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memset
 
 from tarcast._core.entry cimport Entry, Xattr
 from tarcast._core.pax cimport Needs
+
+
+cdef enum:
+    PAD_KEY_LENGTH = 14
 
 
 cdef size_t decimal_digits(uint64_t value) noexcept nogil:
@@ -66,10 +70,27 @@ cdef char* put_number(char* out, const char* key, size_t key_length, int64_t val
     return put_record(out, b"", 0, key, key_length, text, <size_t>(end - text))
 
 
+cdef size_t pax_pad_length(size_t room) noexcept nogil:
+    """How long the value of a padding record may be that the record has at most `room` bytes more than the shortest.
+
+    It has all of them, or one less where no record can be so long: 100 bytes, 1000, ...
+    """
+    cdef size_t least = record_size(PAD_KEY_LENGTH, 0)
+    cdef size_t length = room
+    while record_size(PAD_KEY_LENGTH, length) > least + room:
+        length -= 1
+    return length
+
+
 cdef void pax_measure(const Entry* entry, Needs* needs) noexcept nogil:
     """Add up `needs.total` for the records that the flags of `needs` and the attributes ask for."""
     cdef size_t total = 0
     cdef size_t i
+    if needs.sparse:
+        total += 2 * record_size(16, 1) + record_size(15, entry.name_length)
+        total += record_size(19, number_size(<int64_t>entry.real_size))
+    if needs.pad:
+        total += record_size(PAD_KEY_LENGTH, needs.pad_length)
     for i in range(entry.xattr_count):
         total += record_size(13 + entry.xattrs[i].name_length, entry.xattrs[i].value_length)
     if needs.gid:
@@ -91,6 +112,17 @@ cdef char* pax_write(const Entry* entry, const Needs* needs, char* out) noexcept
     """Write the `needs.total` bytes of records; gives the byte behind them."""
     cdef size_t i
     cdef const Xattr* x
+    if needs.sparse:
+        out = put_number(out, b"GNU.sparse.major", 16, 1)
+        out = put_number(out, b"GNU.sparse.minor", 16, 0)
+        out = put_record(out, b"", 0, b"GNU.sparse.name", 15, entry.name, entry.name_length)
+        out = put_number(out, b"GNU.sparse.realsize", 19, <int64_t>entry.real_size)
+    if needs.pad:
+        out = put_decimal(out, record_size(PAD_KEY_LENGTH, needs.pad_length))
+        out = put(out, b" LIBARCHIVE.pad=", 16)
+        memset(out, c' ', needs.pad_length)
+        out[needs.pad_length] = c'\n'
+        out += needs.pad_length + 1
     for i in range(entry.xattr_count):
         x = &entry.xattrs[i]
         out = put_record(out, b"SCHILY.xattr.", 13, x.name, x.name_length, x.value, x.value_length)

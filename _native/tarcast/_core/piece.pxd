@@ -14,9 +14,9 @@ from tarcast._core.note cimport Notes
 
 
 cdef enum PieceKind:
-    PIECE_NAMES         # `batch`, from its next item on
+    PIECE_NAMES         # what `body` has from `offset` on, if there is one, then `batch` from its next item on
     PIECE_BODY          # `left` bytes of `body` from `offset` on, read into a chunk
-    PIECE_DIRECT        # the same, but written from file to output without a chunk
+    PIECE_DIRECT        # the same from the beginning, but written from file to output without a chunk
 
 
 cdef enum PieceState:
@@ -25,16 +25,23 @@ cdef enum PieceState:
     PIECE_FILLED        # its size is known for good
 
 
+cdef enum PieceOrder:
+    # When a piece may be begun:
+    ORDER_NONE          # at any time
+    ORDER_SIZED         # when everything before it has its size, and so it a place: only data may still be missing
+    ORDER_FILLED        # when everything before it is filled
+
+
 cdef struct Piece:
     Piece* next             # in archive order; in the list of unused ones
     PieceKind kind
     PieceState state
-    bint ordered            # to be begun only when everything before it is filled
+    PieceOrder order
     bint failed             # the export ends here: nothing of it is written
     Batch* batch
     Body* body              # a reference
     uint64_t offset
-    uint64_t left           # bytes of the body, without padding
+    uint64_t left           # bytes of the body, without the padding behind its end
     Chunk* chunk
     uint64_t size           # bytes of archive, once filled
     uint64_t at             # offset in the archive, once everything before it is filled

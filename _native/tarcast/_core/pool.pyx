@@ -19,7 +19,7 @@ from tarcast._core.posix cimport (
 )
 from tarcast._core.queue cimport (
     TASK_END, TASK_FILL, TASK_WALK, TASK_WRITE, Job, Task, queue_activate, queue_batch, queue_filled, queue_free,
-    queue_has_more, queue_init, queue_next, queue_note, queue_stop, queue_take_note, queue_walked, queue_written,
+    queue_has_more, queue_init, queue_left, queue_next, queue_note, queue_stop, queue_take_note, queue_walked, queue_written,
 )
 from tarcast._core.run cimport Run, Worker
 from tarcast._core.status cimport STEP_CALLBACK, STEP_REPORTED, Status
@@ -54,11 +54,14 @@ cdef void fill(Worker* worker, Piece* piece) noexcept nogil:
     cdef Run* run = worker.run
     cdef int64_t begin = tc_now()
     cdef int64_t cpu = tc_cpu_now()
-    fill_piece(worker, piece)
+    piece = fill_piece(worker, piece)
     tc_add(&run.busy_ns, <uint64_t>(tc_now() - begin))
     tc_add(&run.cpu_ns, <uint64_t>(tc_cpu_now() - cpu))
-    tc_add(&run.filled_bytes, piece.chunk.length)
-    queue_filled(&run.queue, piece)
+    if piece == NULL:
+        queue_left(&run.queue)
+    else:
+        tc_add(&run.filled_bytes, piece.chunk.length)
+        queue_filled(&run.queue, piece)
 
 
 cdef void write(Worker* worker, Job* job) noexcept nogil:
@@ -204,7 +207,7 @@ cdef int prepare(Run* run) noexcept nogil:
     for i in range(run.root_count):
         if run.roots[i].map != NULL:
             run.queue.caller_fills = True
-    run.queue.chunk_limit = chunks if chunks > 0 else 1
+    run.queue.stock.chunk_limit = chunks if chunks > 0 else 1
     run.queue.dirfd_limit = descriptors // 4 if descriptors // 4 < MOST_DIRFDS else MOST_DIRFDS
     run.output.skip_errors = run.skip_errors
     output_begin(&run.output, &run.control, &run.queue)

@@ -386,6 +386,36 @@ static inline uint64_t tc_data_at(int fd, uint64_t offset, uint64_t end)
     return offset;
 }
 
+/* Where the next data at or behind `offset` begins, where the next hole (lseek(2)): 0, or -1 and errno: ENXIO
+ * for no more of it, others where the file system cannot tell. Move the descriptor's position. */
+static inline int tc_next_data(int fd, uint64_t offset, uint64_t *found)
+{
+#ifdef SEEK_DATA
+    off_t at = lseek(fd, (off_t)offset, SEEK_DATA);
+    if (at >= 0)
+        *found = (uint64_t)at;
+    return at >= 0 ? 0 : -1;
+#else
+    (void)fd, (void)offset, (void)found;
+    errno = ENOTSUP;
+    return -1;
+#endif
+}
+
+static inline int tc_next_hole(int fd, uint64_t offset, uint64_t *found)
+{
+#ifdef SEEK_HOLE
+    off_t at = lseek(fd, (off_t)offset, SEEK_HOLE);
+    if (at >= 0)
+        *found = (uint64_t)at;
+    return at >= 0 ? 0 : -1;
+#else
+    (void)fd, (void)offset, (void)found;
+    errno = ENOTSUP;
+    return -1;
+#endif
+}
+
 /* ---- memory ---------------------------------------------------------- */
 
 /* Uninitialized memory for free(3), or NULL. It begins with a page: the kernel copies to and from other

@@ -30,6 +30,8 @@ cdef extern from "posix.h" nogil:
     ssize_t tc_fgetxattr(int fd, const char* key, void* value, size_t size)
     ssize_t tc_listxattrat(int dirfd, const char* name, char* list, size_t size)
     ssize_t tc_getxattrat(int dirfd, const char* name, const char* key, void* value, size_t size)
+    int tc_next_data(int fd, uint64_t offset, uint64_t* found)
+    int tc_next_hole(int fd, uint64_t offset, uint64_t* found)
     char* tc_page_memory(size_t size)
     int tc_sink_kind(int fd)
     ssize_t tc_write_nowait(int fd, int kind, const char* data, size_t size)

@@ -12,12 +12,12 @@ from libc.stdint cimport uint64_t
 
 from tarcast._core.batch cimport Batch
 from tarcast._core.body cimport Body
-from tarcast._core.chunk cimport Chunk
 from tarcast._core.control cimport Control
 from tarcast._core.note cimport Note, Notes, Severity
-from tarcast._core.piece cimport Piece, PieceKind
+from tarcast._core.piece cimport Piece, PieceOrder
 from tarcast._core.posix cimport pthread_cond_t, pthread_mutex_t
 from tarcast._core.status cimport Status
+from tarcast._core.stock cimport Stock
 
 
 cdef enum Task:
@@ -48,7 +48,6 @@ cdef struct Queue:
     uint64_t base           # offset in the file where the archive begins, if it gathers
     bint caller_writes      # only the calling thread writes
     bint caller_fills       # only the calling thread archives names, and the walk never runs ahead of it
-    size_t chunk_limit
     uint64_t dirfd_limit
     uint64_t dirfds         # open directories; atomic, not under the lock
     # Under the lock.
@@ -59,16 +58,14 @@ cdef struct Queue:
     bint made                   # the four above exist
     size_t active               # workers with a lower number may work
     size_t waiting              # workers that wait
+    bint caller_waits
     Piece* first                # from the first that is not filled
     Piece* last
     Piece* ready                # filled and at a known place, in order
     Piece* ready_last
-    size_t ready_chunks         # that the ready pieces hold
-    Piece* spare_pieces
-    Batch* spare_batches
-    Chunk* spare_chunks
-    size_t chunks               # that exist
-    size_t chunks_free          # of them, in spare_chunks
+    size_t ready_count
+    bint sated                  # enough of them: fill no more until some are written
+    Stock stock
     size_t names                # pieces of names that are not filled
     size_t queued               # pieces that nobody works on
     size_t busy                 # workers with a task
@@ -94,11 +91,13 @@ cdef void queue_free(Queue* queue) noexcept nogil
 cdef Task queue_next(Queue* queue, size_t number, Job* job) noexcept nogil
 cdef Batch* queue_batch(Queue* queue) noexcept nogil
 cdef int queue_walked(Queue* queue, Batch* batch, bint last, bint out_of_descriptors) noexcept nogil
-cdef int queue_divide(Queue* queue, Piece* piece, PieceKind kind, Body* body, uint64_t offset, uint64_t left,
-                      Batch* names, bint ordered) noexcept nogil
-cdef bint queue_in_turn(Queue* queue, Piece* piece) noexcept nogil
+cdef int queue_divide(Queue* queue, Piece* piece, Body* body, uint64_t offset, uint64_t left, Batch* names,
+                      PieceOrder order) noexcept nogil
+cdef int queue_cut(Queue* queue, Piece* piece, Body* body, uint64_t direct, Piece** rest) noexcept nogil
+cdef bint queue_in_turn(Queue* queue, Piece* piece, PieceOrder order) noexcept nogil
 cdef uint64_t queue_place(Queue* queue, Piece* piece) noexcept nogil
 cdef void queue_filled(Queue* queue, Piece* piece) noexcept nogil
+cdef void queue_left(Queue* queue) noexcept nogil
 cdef void queue_written(Queue* queue, Job* job) noexcept nogil
 cdef void queue_note(Queue* queue, Severity severity, const Status* status, Body* body) noexcept nogil
 cdef void queue_no_more(Queue* queue) noexcept nogil

@@ -4,13 +4,13 @@ from libc.stdint cimport uint64_t
 from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memcpy, memset
 
-from tarcast._core.batch cimport Batch, batch_clear, batch_free, batch_new
-from tarcast._core.body cimport Body, body_drop, body_take
-from tarcast._core.chunk cimport Chunk, chunk_clear, chunk_free, chunk_new
+from tarcast._core.batch cimport Batch, batch_new
+from tarcast._core.body cimport Body, body_take
 from tarcast._core.control cimport TICK_MS, Control
 from tarcast._core.note cimport FATAL, Note, Notes, Severity, note_add, note_free, notes_free, notes_move, notes_shift
 from tarcast._core.piece cimport (
-    PIECE_BODY, PIECE_DIRECT, PIECE_FILLED, PIECE_FILLING, PIECE_NAMES, PIECE_QUEUED, Piece, PieceKind,
+    ORDER_NONE, ORDER_SIZED, PIECE_BODY, PIECE_DIRECT, PIECE_FILLED, PIECE_FILLING, PIECE_NAMES, PIECE_QUEUED, Piece,
+    PieceOrder,
 )
 from tarcast._core.posix cimport (
     pthread_cond_broadcast, pthread_cond_destroy, pthread_cond_signal, pthread_mutex_destroy, pthread_mutex_init,
@@ -18,14 +18,19 @@ from tarcast._core.posix cimport (
 )
 from tarcast._core.queue cimport SPAN_PIECES, TASK_END, TASK_FILL, TASK_TICK, TASK_WALK, TASK_WRITE, Job, Queue, Task
 from tarcast._core.status cimport STEP_MEMORY, Status, fail
+from tarcast._core.stock cimport (
+    stock_batch, stock_chunk, stock_chunks, stock_free, stock_piece, stock_return_batch, stock_return_list,
+    stock_return_piece,
+)
 
 cdef enum:
     CALLER = 0          # number of the worker that is the calling thread
     # Pieces that wait without a chunk: a bound on how far the walk runs ahead.
     QUEUED_LIMIT = 64
-    # Chunks that may wait for nothing but the writer: with more of them they leave the processor's cache before
-    # their turn comes, and writing them takes half as long again.
-    READY_LIMIT = 12
+    # Pieces that wait for nothing but the writer: at the first number nothing is filled any more until there are
+    # no more than the second. What waits long leaves the processor's cache, and takes half as long again to write.
+    READY_HIGH = 12
+    READY_LOW = 6
     # Block of a file that is written at once (see span_end_locked), and how much of it with one call, in bytes.
     UNIT = 262144
     SPAN_SIZE = 1048576
@@ -49,76 +54,13 @@ cdef int queue_init(Queue* queue, Control* control) noexcept nogil:
     return -1
 
 
-# ---- memory that is used again ------------------------------------------
-
-
-cdef Piece* new_piece_locked(Queue* queue, PieceKind kind) noexcept nogil:
-    cdef Piece* piece = queue.spare_pieces
-    if piece != NULL:
-        queue.spare_pieces = piece.next
-    else:
-        piece = <Piece*>malloc(sizeof(Piece))
-    if piece != NULL:
-        memset(piece, 0, sizeof(Piece))
-        piece.kind = kind
-        piece.state = PIECE_QUEUED
-    return piece
-
-
-cdef void drop_batch_locked(Queue* queue, Batch* batch) noexcept nogil:
-    batch_clear(batch)
-    batch.spare = queue.spare_batches
-    queue.spare_batches = batch
-
-
-cdef void drop_chunk_locked(Queue* queue, Chunk* chunk) noexcept nogil:
-    chunk_clear(chunk)
-    chunk.spare = queue.spare_chunks
-    queue.spare_chunks = chunk
-    queue.chunks_free += 1
-
-
-cdef void drop_piece_locked(Queue* queue, Piece* piece) noexcept nogil:
-    if piece.batch != NULL:
-        drop_batch_locked(queue, piece.batch)
-    if piece.chunk != NULL:
-        drop_chunk_locked(queue, piece.chunk)
-    if piece.body != NULL:
-        body_drop(piece.body)
-    notes_free(&piece.notes)
-    piece.next = queue.spare_pieces
-    queue.spare_pieces = piece
-
-
-cdef void drop_list_locked(Queue* queue, Piece* piece) noexcept nogil:
-    cdef Piece* next
-    while piece != NULL:
-        next = piece.next
-        drop_piece_locked(queue, piece)
-        piece = next
-
-
 cdef void queue_free(Queue* queue) noexcept nogil:
     """Give everything back; no worker may be there any more. Also for a Queue of zeros, and twice."""
-    cdef Piece* piece
-    cdef Batch* batch
-    cdef Chunk* chunk
     if queue.forked:        # somebody may have been changing it: rather lose the memory
         return
-    drop_list_locked(queue, queue.ready)
-    drop_list_locked(queue, queue.first)
-    while queue.spare_pieces != NULL:
-        piece = queue.spare_pieces
-        queue.spare_pieces = piece.next
-        free(piece)
-    while queue.spare_batches != NULL:
-        batch = queue.spare_batches
-        queue.spare_batches = batch.spare
-        batch_free(batch)
-    while queue.spare_chunks != NULL:
-        chunk = queue.spare_chunks
-        queue.spare_chunks = chunk.spare
-        chunk_free(chunk)
+    stock_return_list(&queue.stock, queue.ready)
+    stock_return_list(&queue.stock, queue.first)
+    stock_free(&queue.stock)
     notes_free(&queue.notes)
     free(queue.path)
     if queue.made:
@@ -143,13 +85,6 @@ cdef bint enter(Queue* queue) noexcept nogil:
 # ---- what to do next ----------------------------------------------------
 
 
-cdef void wake_locked(Queue* queue) noexcept nogil:
-    """Something may have become possible: for one worker, which wakes the next, and for the calling thread."""
-    if queue.waiting > 0:
-        pthread_cond_signal(&queue.work)
-    pthread_cond_signal(&queue.caller)
-
-
 cdef void wake_all_locked(Queue* queue) noexcept nogil:
     pthread_cond_broadcast(&queue.work)
     pthread_cond_broadcast(&queue.parked)
@@ -162,33 +97,28 @@ cdef void stop_locked(Queue* queue) noexcept nogil:
     wake_all_locked(queue)
 
 
-cdef size_t chunks_to_be_had_locked(Queue* queue) noexcept nogil:
-    return queue.chunks_free + queue.chunk_limit - queue.chunks
+cdef bint has_size(const Piece* piece) noexcept nogil:
+    return piece.state == PIECE_FILLED or piece.kind == PIECE_BODY
 
 
-cdef bint give_chunk_locked(Queue* queue, Piece* piece) noexcept nogil:
-    piece.chunk = queue.spare_chunks
-    if piece.chunk != NULL:
-        queue.spare_chunks = piece.chunk.spare
-        queue.chunks_free -= 1
-        return True
-    piece.chunk = chunk_new()
-    if piece.chunk == NULL:
-        return False
-    queue.chunks += 1
-    return True
+cdef uint64_t size_of(const Piece* piece) noexcept nogil:
+    """Of a piece that has a size: in bytes of archive."""
+    return piece.size if piece.state == PIECE_FILLED else (piece.left + 511) // 512 * 512
 
 
 cdef Piece* earliest_locked(Queue* queue, bint caller) noexcept nogil:
     """The first piece that may be filled now, or NULL."""
+    cdef bint sized = True
     cdef Piece* piece = queue.first
-    cdef size_t chunks = chunks_to_be_had_locked(queue)
-    if queue.queued == 0 or chunks == 0 or queue.ready_chunks >= READY_LIMIT:
+    cdef size_t chunks = stock_chunks(&queue.stock)
+    if queue.queued == 0 or chunks == 0 or queue.sated:
         return NULL
     while piece != NULL and not piece.failed:
-        if piece.state == PIECE_QUEUED and (not piece.ordered or piece == queue.first) \
+        if piece.state == PIECE_QUEUED and (piece.order == ORDER_NONE or piece == queue.first
+                                            or (piece.order == ORDER_SIZED and sized)) \
                 and (caller or not queue.caller_fills or piece.kind != PIECE_NAMES):
             return piece
+        sized = sized and has_size(piece)
         if chunks == 1 and piece.state == PIECE_QUEUED and piece == queue.first:
             return NULL     # the last chunk is for what everything else waits for
         piece = piece.next
@@ -203,7 +133,7 @@ cdef bint may_walk_locked(Queue* queue) noexcept nogil:
     if queue.walks_alone or tc_observe(&queue.dirfds) >= queue.dirfd_limit:
         # Those that work hold the descriptors; when nobody does, the walk itself does.
         return queue.first == NULL and queue.ready == NULL and queue.busy == 0
-    return chunks_to_be_had_locked(queue) > 0
+    return stock_chunks(&queue.stock) > 0
 
 
 cdef uint64_t span_end_locked(Queue* queue, bint eager) noexcept nogil:
@@ -237,7 +167,7 @@ cdef bint take_ready_locked(Queue* queue, bint caller, bint eager, Job* job) noe
     cdef Piece* piece = queue.ready
     cdef Piece* last = NULL
     cdef uint64_t end
-    if piece == NULL or queue.writing or (queue.caller_writes and not caller):
+    if not may_write_locked(queue, caller):
         return False
     if queue.gathers and piece.kind != PIECE_DIRECT:
         end = span_end_locked(queue, eager)
@@ -252,8 +182,7 @@ cdef bint take_ready_locked(Queue* queue, bint caller, bint eager, Job* job) noe
     while queue.ready != NULL and queue.ready.at + queue.ready.size <= end:
         last = queue.ready
         queue.ready = last.next
-        if last.chunk != NULL:
-            queue.ready_chunks -= 1
+        queue.ready_count -= 1
     if last != NULL:
         last.next = NULL
         job.piece = piece
@@ -261,9 +190,19 @@ cdef bint take_ready_locked(Queue* queue, bint caller, bint eager, Job* job) noe
         queue.ready_last = NULL
     elif queue.ready.at < end:
         job.tail = queue.ready
+    if queue.ready_count <= READY_LOW:
+        queue.sated = False
     queue.begun = end
     queue.writing = True
     return True
+
+
+cdef bint may_write_locked(const Queue* queue, bint caller) noexcept nogil:
+    return queue.ready != NULL and not queue.writing and (caller or not queue.caller_writes)
+
+
+cdef bint may_end_locked(const Queue* queue) noexcept nogil:
+    return queue.walked and queue.first == NULL and queue.ready == NULL and queue.busy == 0
 
 
 cdef Task choose_locked(Queue* queue, bint caller, Job* job) noexcept nogil:
@@ -274,27 +213,42 @@ cdef Task choose_locked(Queue* queue, bint caller, Job* job) noexcept nogil:
         return TASK_TICK
     job.piece = earliest_locked(queue, caller)
     if job.piece != NULL:
-        if not give_chunk_locked(queue, job.piece):
-            if queue.chunks > 0:            # wait for one of those that there are
-                queue.chunk_limit = queue.chunks
-                return TASK_TICK
+        job.piece.chunk = stock_chunk(&queue.stock)
+        if job.piece.chunk != NULL:
+            job.piece.state = PIECE_FILLING
+            queue.queued -= 1
+            return TASK_FILL
+        if queue.stock.chunk_count == 0:
             fail(&status, STEP_MEMORY, 0)
             note_add(&queue.notes, FATAL, &status, 0, b"", 0, NULL)
             stop_locked(queue)
             return TASK_END
-        job.piece.state = PIECE_FILLING
-        queue.queued -= 1
-        return TASK_FILL
-    if may_walk_locked(queue):
+    elif may_walk_locked(queue):
         queue.walking = True
         return TASK_WALK
     if take_ready_locked(queue, caller, True, job):
         return TASK_WRITE
-    if queue.walked and queue.first == NULL and queue.ready == NULL and queue.busy == 0:
+    if may_end_locked(queue):
         queue.complete = True
         stop_locked(queue)
         return TASK_END
     return TASK_TICK
+
+
+cdef bint something_to_do_locked(Queue* queue, bint caller) noexcept nogil:
+    """Would choose_locked find a task?"""
+    if may_write_locked(queue, caller):
+        return True
+    return not queue.held and (earliest_locked(queue, caller) != NULL or may_walk_locked(queue)
+                               or may_end_locked(queue))
+
+
+cdef void wake_locked(Queue* queue) noexcept nogil:
+    """Something may have become possible: wake one worker for it, which wakes the next, and the calling thread."""
+    if queue.waiting > 0 and something_to_do_locked(queue, False):
+        pthread_cond_signal(&queue.work)
+    if queue.caller_waits and something_to_do_locked(queue, True):
+        pthread_cond_signal(&queue.caller)
 
 
 cdef Task queue_next(Queue* queue, size_t number, Job* job) noexcept nogil:
@@ -320,7 +274,9 @@ cdef Task queue_next(Queue* queue, size_t number, Job* job) noexcept nogil:
         elif number == CALLER:
             if waited:
                 break
+            queue.caller_waits = True
             tc_cond_wait(&queue.caller, &queue.lock, TICK_MS)
+            queue.caller_waits = False
             waited = True
         else:
             queue.waiting += 1
@@ -346,9 +302,7 @@ cdef Batch* queue_batch(Queue* queue) noexcept nogil:
     cdef Batch* batch
     if not enter(queue):
         return NULL
-    batch = queue.spare_batches
-    if batch != NULL:
-        queue.spare_batches = batch.spare
+    batch = stock_batch(&queue.stock)
     pthread_mutex_unlock(&queue.lock)
     return batch if batch != NULL else batch_new()
 
@@ -375,7 +329,7 @@ cdef int queue_walked(Queue* queue, Batch* batch, bint last, bint out_of_descrip
     if batch.count > 0:
         remember_path_locked(queue, batch.text + batch.items[batch.count - 1].path,
                              batch.items[batch.count - 1].path_length)
-        piece = new_piece_locked(queue, PIECE_NAMES)
+        piece = stock_piece(&queue.stock, PIECE_NAMES)
         if piece == NULL:
             result = -1
     if piece != NULL:
@@ -388,7 +342,7 @@ cdef int queue_walked(Queue* queue, Batch* batch, bint last, bint out_of_descrip
             queue.last.next = piece
         queue.last = piece
     else:
-        drop_batch_locked(queue, batch)
+        stock_return_batch(&queue.stock, batch)
     queue.walking = False
     queue.walked = last
     queue.walks_alone = out_of_descriptors
@@ -400,70 +354,123 @@ cdef int queue_walked(Queue* queue, Batch* batch, bint last, bint out_of_descrip
 # ---- pieces -------------------------------------------------------------
 
 
-cdef int queue_divide(Queue* queue, Piece* piece, PieceKind kind, Body* body, uint64_t offset, uint64_t left,
-                      Batch* names, bint ordered) noexcept nogil:
+cdef void link_behind_locked(Queue* queue, Piece* piece, Piece* new) noexcept nogil:
+    new.next = piece.next
+    piece.next = new
+    if queue.last == piece:
+        queue.last = new
+
+
+cdef int queue_divide(Queue* queue, Piece* piece, Body* body, uint64_t offset, uint64_t left, Batch* names,
+                      PieceOrder order) noexcept nogil:
     """Put what is left behind `piece`: a part of `body` if not NULL, then `names` if not NULL. 0, or -1: out of memory.
 
-    `body` gets a reference more; `names` is taken from the piece. Those names
-    are `ordered` if they may only go on when everything before them is filled.
+    `body` gets a reference more; `names` is taken from the piece. `order` says when those names may go on.
     """
     cdef Piece* tail = NULL
     cdef Piece* rest = NULL
     if not enter(queue):
         return -1
     if names != NULL:
-        tail = new_piece_locked(queue, PIECE_NAMES)
+        tail = stock_piece(&queue.stock, PIECE_NAMES)
     if body != NULL:
-        rest = new_piece_locked(queue, kind)
+        rest = stock_piece(&queue.stock, PIECE_BODY)
     if (names != NULL and tail == NULL) or (body != NULL and rest == NULL):
         if tail != NULL:
-            drop_piece_locked(queue, tail)
+            stock_return_piece(&queue.stock, tail)
         pthread_mutex_unlock(&queue.lock)
         return -1
     if tail != NULL:
         tail.batch = names
         piece.batch = NULL
-        tail.ordered = ordered
-        tail.next = piece.next
-        piece.next = tail
+        tail.order = order
         queue.queued += 1
         queue.names += 1
-        if queue.last == piece:
-            queue.last = tail
+        link_behind_locked(queue, piece, tail)
     if rest != NULL:
         rest.body = body_take(body)
         rest.offset = offset
         rest.left = left
-        if kind == PIECE_DIRECT:
-            rest.state = PIECE_FILLED
-            rest.size = (left + 511) // 512 * 512
-        else:
-            queue.queued += 1
-        rest.next = piece.next
-        piece.next = rest
-        if queue.last == piece:
-            queue.last = rest
+        if piece.kind == PIECE_BODY:
+            piece.left -= left
+        queue.queued += 1
+        link_behind_locked(queue, piece, rest)
     wake_locked(queue)
     pthread_mutex_unlock(&queue.lock)
     return 0
 
 
-cdef bint queue_in_turn(Queue* queue, Piece* piece) noexcept nogil:
-    """Is everything before `piece`, which is being filled, filled? Once it is, it stays so."""
-    cdef bint result
+cdef int queue_cut(Queue* queue, Piece* piece, Body* body, uint64_t direct, Piece** rest) noexcept nogil:
+    """End `piece` here; behind it come `direct` bytes of `body`, past our memory, then what is left. 0, or -1: no memory.
+
+    `rest` is what is left: the end of the body with its padding, then the names. It is the worker's to go on with, like
+    `piece` before; or NULL: there is no chunk for it, or enough is waiting to be written, and somebody takes it later.
+    """
+    cdef Piece* middle = NULL
+    cdef Piece* tail = NULL
+    if not enter(queue):
+        return -1
+    middle = stock_piece(&queue.stock, PIECE_DIRECT)
+    tail = stock_piece(&queue.stock, PIECE_NAMES)
+    if middle == NULL or tail == NULL:
+        if middle != NULL:
+            stock_return_piece(&queue.stock, middle)
+        if tail != NULL:
+            stock_return_piece(&queue.stock, tail)
+        pthread_mutex_unlock(&queue.lock)
+        return -1
+    tail.batch = piece.batch
+    piece.batch = NULL
+    tail.order = piece.order
+    tail.body = body_take(body)
+    tail.offset = direct
+    middle.body = body_take(body)
+    middle.left = middle.size = direct
+    middle.state = PIECE_FILLED
+    piece.size = piece.chunk.length
+    piece.state = PIECE_FILLED
+    link_behind_locked(queue, piece, tail)
+    link_behind_locked(queue, piece, middle)
+    if queue.first == piece:
+        place_locked(queue)
+    rest[0] = NULL
+    if not queue.sated:
+        tail.chunk = stock_chunk(&queue.stock)
+    if tail.chunk != NULL:
+        tail.state = PIECE_FILLING
+        rest[0] = tail
+    else:
+        queue.queued += 1
+    wake_locked(queue)
+    pthread_mutex_unlock(&queue.lock)
+    return 0
+
+
+cdef bint queue_in_turn(Queue* queue, Piece* piece, PieceOrder order) noexcept nogil:
+    """Does `order` hold for `piece`, which is being filled? Once it does, it goes on to."""
+    cdef const Piece* before
+    cdef bint result = True
     if not enter(queue):
         return False
-    result = queue.first == piece
+    before = queue.first
+    while before != piece and result:
+        result = order == ORDER_SIZED and has_size(before)
+        before = before.next
     pthread_mutex_unlock(&queue.lock)
     return result
 
 
 cdef uint64_t queue_place(Queue* queue, Piece* piece) noexcept nogil:
     """The offset in the archive where `piece`, which is in turn, begins."""
+    cdef const Piece* before
     cdef uint64_t result
     if not enter(queue):
         return 0
     result = queue.end
+    before = queue.first
+    while before != piece:
+        result += size_of(before)
+        before = before.next
     pthread_mutex_unlock(&queue.lock)
     return result
 
@@ -483,15 +490,16 @@ cdef void place_locked(Queue* queue) noexcept nogil:
         queue.end += piece.size
         piece.next = NULL
         if piece.size == 0:
-            drop_piece_locked(queue, piece)
+            stock_return_piece(&queue.stock, piece)
         else:
             if queue.ready_last == NULL:
                 queue.ready = piece
             else:
                 queue.ready_last.next = piece
             queue.ready_last = piece
-            if piece.chunk != NULL:
-                queue.ready_chunks += 1
+            queue.ready_count += 1
+            if queue.ready_count >= READY_HIGH:
+                queue.sated = True
         piece = queue.first
 
 
@@ -504,7 +512,7 @@ cdef void queue_filled(Queue* queue, Piece* piece) noexcept nogil:
     if piece.kind == PIECE_NAMES:
         queue.names -= 1
     if piece.batch != NULL:
-        drop_batch_locked(queue, piece.batch)
+        stock_return_batch(&queue.stock, piece.batch)
         piece.batch = NULL
     if piece.failed:
         queue.failing = True
@@ -514,10 +522,18 @@ cdef void queue_filled(Queue* queue, Piece* piece) noexcept nogil:
     pthread_mutex_unlock(&queue.lock)
 
 
+cdef void queue_left(Queue* queue) noexcept nogil:
+    """The worker has nothing in hand any more: queue_cut left the rest to others."""
+    if not enter(queue):
+        return
+    done_locked(queue)
+    pthread_mutex_unlock(&queue.lock)
+
+
 cdef void queue_written(Queue* queue, Job* job) noexcept nogil:
     if not enter(queue):
         return
-    drop_list_locked(queue, job.piece)
+    stock_return_list(&queue.stock, job.piece)
     queue.writing = False
     done_locked(queue)
     pthread_mutex_unlock(&queue.lock)

@@ -57,6 +57,7 @@ cdef bint remap_stat(const Remap* remap, const tc_stat* st, Entry* entry, int64_
         return False
     entry.mode = st.mode & 0o7777
     entry.size = 0
+    entry.sparse = False
     entry.devmajor = 0
     entry.devminor = 0
     if kind == <uint32_t>S_IFREG:

@@ -14,7 +14,7 @@ from tarcast._core.match cimport Matcher
 from tarcast._core.note cimport Severity
 from tarcast._core.output cimport Output
 from tarcast._core.pending cimport Pending
-from tarcast._core.piece cimport Piece
+from tarcast._core.piece cimport Piece, PieceOrder
 from tarcast._core.posix cimport pthread_t
 from tarcast._core.queue cimport Queue
 from tarcast._core.remap cimport Remap
@@ -54,6 +54,8 @@ cdef struct Run:
     Hooks hooks
     Output output
     bint skip_errors
+    bint align                  # large bodies begin on a block
+    bint sparse                 # files with holes become sparse entries
     size_t threads              # workers, the calling thread included; 0: as many as pay off
     size_t cores                # that this process may use
     size_t memory               # bytes of chunks
@@ -87,6 +89,7 @@ cdef struct Worker:
     const Root* root            # of the piece in hand
     size_t tree
     Piece* piece
-    bint in_turn                # everything before the piece is filled
+    bint in_turn                # everything before the piece has its size
+    PieceOrder waits_for        # what AGAIN waits for
     const char* path            # of the entry in hand, for reports
     size_t path_length

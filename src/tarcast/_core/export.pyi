@@ -21,6 +21,8 @@ class Export:
         observer: Callable[[memoryview], object] | None = None,
         on_tick: Callable[[], object] | None = None,
         skip_errors: bool = False,
+        align: bool = False,
+        sparse: bool = False,
         threads: int = 1,
         cores: int = 1,
         memory: int = 33554432,
@@ -35,6 +37,8 @@ class Export:
     def entries(self) -> int: ...
     @property
     def bytes_written(self) -> int: ...
+    @property
+    def cloned(self) -> int: ...
     @property
     def skipped(self) -> int: ...
     @property
