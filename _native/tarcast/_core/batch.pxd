@@ -37,7 +37,7 @@ cdef struct Batch:
     Batch* spare            # next in the list of unused ones
     BatchItem items[BATCH_ITEMS]
     size_t count
-    size_t next             # first one that is not archived yet
+    size_t references       # pieces that have some of its items; under the queue's lock
     size_t tree             # index of the tree they all belong to
     Dirfd* dirs[BATCH_ITEMS]
     size_t dir_count

@@ -16,7 +16,7 @@ cdef Batch* batch_new() noexcept nogil:
     cdef Batch* batch = <Batch*>malloc(sizeof(Batch))
     if batch != NULL:
         batch.spare = NULL
-        batch.count = batch.next = batch.tree = batch.dir_count = 0
+        batch.count = batch.references = batch.tree = batch.dir_count = 0
         batch.text = NULL
         batch.text_length = batch.text_capacity = 0
     return batch
@@ -30,7 +30,7 @@ cdef void batch_clear(Batch* batch) noexcept nogil:
             dirfd_drop(batch.items[i].own)
     for i in range(batch.dir_count):
         dirfd_drop(batch.dirs[i])
-    batch.count = batch.next = batch.dir_count = batch.text_length = 0
+    batch.count = batch.dir_count = batch.text_length = 0
     if batch.text_capacity > KEEP:
         free(batch.text)
         batch.text = NULL

@@ -24,6 +24,8 @@ cdef struct Control:
     int64_t next_tick           # nanoseconds of tc_coarse_now
     bint (*tick)(void* owner) noexcept nogil    # True: stop, an exception is kept by the owner
     void* owner                 # borrowed; outlives the run
+    void (*pace)(void* pacer) noexcept nogil    # may be NULL; called before each tick, without the GIL
+    void* pacer                 # borrowed, as long as `pace` is set
 
 
 cdef inline bint control_cancelled(Control* control) noexcept nogil:
@@ -39,4 +41,6 @@ cdef inline bint control_stops(Control* control) noexcept nogil:
     if now < control.next_tick:
         return False
     control.next_tick = now + <int64_t>TICK_MS * 1000000
+    if control.pace != NULL:
+        control.pace(control.pacer)
     return control.tick(control.owner)

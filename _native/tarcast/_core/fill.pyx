@@ -448,22 +448,22 @@ cdef int fill_names(Worker* worker) noexcept nogil:
     worker.root = &run.roots[batch.tree] if batch.tree < run.root_count else NULL
     if worker.piece.body != NULL and put_rest(worker) != DONE:
         return STOP
-    while batch.next < batch.count:
+    while worker.piece.item < worker.piece.item_end:
         if told_to_stop(worker):
             return STOP
         worker.waits_for = ORDER_NONE
-        result = AGAIN if chunk_room(worker.piece.chunk) == 0 else put_item(worker, batch, &batch.items[batch.next])
+        result = AGAIN if chunk_room(worker.piece.chunk) == 0 else put_item(worker, batch, &batch.items[worker.piece.item])
         if result == STOP:
             return STOP
         if result == DIVIDED or worker.piece == NULL:
             return DONE
         if result == AGAIN:
-            if queue_divide(&run.queue, worker.piece, NULL, 0, 0, batch, worker.waits_for) != 0:
+            if queue_divide(&run.queue, worker.piece, NULL, 0, 0, worker.waits_for) != 0:
                 return out_of_memory(worker)
             return DONE
         if result != CUT:
-            batch.next += 1
-        if batch.next == batch.count and worker.root != NULL and worker.root.map != NULL \
+            worker.piece.item += 1
+        if worker.piece.item == worker.piece.item_end and worker.root != NULL and worker.root.map != NULL \
                 and walk_on(worker, batch) != DONE:
             return STOP
     return DONE
@@ -484,6 +484,8 @@ cdef int walk_on(Worker* worker, Batch* batch) noexcept nogil:
         got = gather(run, batch, True, True)
     if got == GATHERED_ALL:
         queue_no_more(&run.queue)
+    worker.piece.item = 0
+    worker.piece.item_end = batch.count
     return DONE
 
 

@@ -4,7 +4,7 @@ from libc.errno cimport errno
 from libc.stdint cimport uint64_t
 from libc.string cimport memset
 
-from tarcast._core.batch cimport Batch, BatchItem
+from tarcast._core.batch cimport BatchItem
 from tarcast._core.body cimport Body, body_drop, body_new, body_read, body_read_at
 from tarcast._core.chunk cimport CHUNK_SIZE, CHUNK_TARGET, Chunk, chunk_reserve, chunk_room
 from tarcast._core.collect cimport Found
@@ -110,18 +110,15 @@ cdef int put_part(Worker* worker, Body* body, size_t size) noexcept nogil:
 cdef int divide(Worker* worker, Body* body) noexcept nogil:
     """Fill the chunk with the beginning of a large body; the rest of it, and all names behind it, become pieces."""
     cdef Piece* piece = worker.piece
-    cdef Batch* names = piece.batch
     # Where bodies are to be aligned, names wait until those before them have their places: do not keep them waiting.
     cdef bint aligned = worker.run.align
     cdef size_t begin = chunk_room(piece.chunk) if not aligned else 0
     cdef int result = DONE
     if begin > body.size:
         begin = <size_t>body.size // BLOCK * BLOCK
-    names.next += 1
-    if names.next == names.count:
-        names = NULL
+    piece.item += 1
     # Before anything is read: others may begin on the rest.
-    if queue_divide(&worker.run.queue, piece, body, begin, body.size - begin, names,
+    if queue_divide(&worker.run.queue, piece, body, begin, body.size - begin,
                     ORDER_SIZED if aligned else ORDER_NONE) != 0:
         return out_of_memory(worker)
     worker.path = body.path     # the names are somebody else's by now
@@ -138,7 +135,7 @@ cdef int cut(Worker* worker, Body* body) noexcept nogil:
     if worker.run.align:
         direct = direct // ALIGNMENT * ALIGNMENT    # only whole blocks can be shared
     tc_add(&worker.run.filled_bytes, piece.chunk.length + direct)
-    piece.batch.next += 1
+    piece.item += 1
     if queue_cut(&worker.run.queue, piece, body, direct, &rest) != 0:
         return out_of_memory(worker)
     worker.piece = rest
@@ -183,7 +180,7 @@ cdef int fill_body(Worker* worker, Piece* piece) noexcept nogil:
     # A last part that is only a little longer is not worth a piece.
     if piece.left + BLOCK <= <uint64_t>CHUNK_SIZE:
         want = <size_t>piece.left
-    elif queue_divide(&worker.run.queue, piece, body, piece.offset + want, piece.left - want, NULL, ORDER_NONE) != 0:
+    elif queue_divide(&worker.run.queue, piece, body, piece.offset + want, piece.left - want, ORDER_NONE) != 0:
         return out_of_memory(worker)
     if not chunk_reserve(piece.chunk, want + BLOCK):
         return out_of_memory(worker)

@@ -143,7 +143,7 @@ cdef Gathered gather(Run* run, Batch* batch, bint caller, bint alone) noexcept n
     cdef Status status
     cdef BatchItem* added
     cdef Gathered result
-    cdef size_t most = BATCH_ITEMS - 1      # room is left for a problem behind a directory
+    cdef size_t most = tc_observe(&run.batch_items)
     cdef int got
     run.walker.caller = caller
     while not run.in_tree:

@@ -12,7 +12,7 @@ from tarcast._core.note cimport FATAL, SKIPPED
 from tarcast._core.output cimport Output
 from tarcast._core.piece cimport PIECE_DIRECT, Piece
 from tarcast._core.posix cimport (
-    EAGAIN, EINTR, SEEK_SET, iovec, lseek, pread, pwritev, tc_add, tc_allocate, tc_clone, tc_fstat, tc_observe, tc_place,
+    EAGAIN, EINTR, SEEK_SET, iovec, lseek, pread, pwritev, tc_add, tc_allocate, tc_clone, tc_fstat, tc_is_pipe, tc_observe, tc_place,
     tc_publish, tc_splice, tc_stat, tc_swap, tc_trim, tc_wait_writable, tc_widen_pipe,
 )
 from tarcast._core.queue cimport SPAN_PIECES, Job, Queue, queue_note
@@ -41,11 +41,11 @@ cdef int output_begin(Output* output, Control* control, Queue* queue) noexcept n
     output.queue = queue
     output.base = tc_place(output.sink.fd) if output.sink.kind == SINK_FILE and output.observe == NULL else -1
     output.places = output.base >= 0
-    output.splices = output.sink.kind == SINK_PIPE and output.observe == NULL
+    output.splices = output.sink.kind == SINK_PIPE and output.observe == NULL and tc_is_pipe(output.sink.fd)
     output.clones = output.places and output.aligned and output.base % ALIGNMENT == 0
     output.refused = 0
     output.allocated = 0
-    if output.sink.kind == SINK_PIPE:
+    if output.splices:
         tc_widen_pipe(output.sink.fd, PIPE_SIZE)
     queue.gathers = output.places
     queue.base = <uint64_t>output.base if output.places else 0

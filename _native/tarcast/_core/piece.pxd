@@ -14,7 +14,7 @@ from tarcast._core.note cimport Notes
 
 
 cdef enum PieceKind:
-    PIECE_NAMES         # what `body` has from `offset` on, if there is one, then `batch` from its next item on
+    PIECE_NAMES         # what `body` has from `offset` on, if there is one, then items of `batch`
     PIECE_BODY          # `left` bytes of `body` from `offset` on, read into a chunk
     PIECE_DIRECT        # the same from the beginning, but written from file to output without a chunk
 
@@ -38,7 +38,9 @@ cdef struct Piece:
     PieceState state
     PieceOrder order
     bint failed             # the export ends here: nothing of it is written
-    Batch* batch
+    Batch* batch            # a reference
+    size_t item             # the first of its items that is not archived yet
+    size_t item_end         # behind the last one that belongs to the piece
     Body* body              # a reference
     uint64_t offset
     uint64_t left           # bytes of the body, without the padding behind its end

@@ -2,7 +2,7 @@
 
 from libc.stdint cimport int64_t, uint64_t
 
-from tarcast._core.batch cimport Batch
+from tarcast._core.batch cimport BATCH_ITEMS, Batch
 from tarcast._core.chunk cimport CHUNK_SIZE
 from tarcast._core.collect cimport scratch_free, scratch_init
 from tarcast._core.control cimport control_stops
@@ -15,10 +15,11 @@ from tarcast._core.pending cimport pending_free
 from tarcast._core.piece cimport Piece
 from tarcast._core.pool cimport COMPLETE, ENDED, NO_MEMORY, Outcome
 from tarcast._core.posix cimport (
-    pthread_join, tc_add, tc_cpu_now, tc_descriptor_limit, tc_now, tc_observe, tc_publish, tc_thread_start,
+    pthread_join, pthread_self, tc_add, tc_descriptor_limit, tc_now, tc_observe, tc_publish, tc_thread_cpu,
+    tc_thread_start,
 )
 from tarcast._core.queue cimport (
-    TASK_END, TASK_FILL, TASK_WALK, TASK_WRITE, Job, Task, queue_activate, queue_batch, queue_filled, queue_free,
+    TASK_END, TASK_FILL, TASK_WALK, TASK_WRITE, Job, Task, queue_activate, queue_batch, queue_filled, queue_filling, queue_free,
     queue_has_more, queue_init, queue_left, queue_next, queue_note, queue_stop, queue_take_note, queue_walked, queue_written,
 )
 from tarcast._core.run cimport Run, Worker
@@ -30,6 +31,12 @@ cdef enum:
     MOST_ADAPTIVE = 32          # that are started without being asked for
     # Descriptors: so many open directories, unless fewer may be open at all.
     MOST_DIRFDS = 256
+    # Names to be gathered at once; room is left in a batch for a problem behind a directory.
+    MANY_ITEMS = BATCH_ITEMS - 1
+    FEW_ITEMS = 32
+    # To judge by: so many bytes done (see adapt), or so many nanoseconds.
+    LEAST_DONE = 4194304
+    LONGEST_WINDOW = 1000000000
 
 
 cdef struct Pool:
@@ -38,10 +45,10 @@ cdef struct Pool:
     size_t started              # the calling thread included
     # Whether more workers pay off (see adapt).
     int64_t since               # beginning of the window, nanoseconds
-    uint64_t busy_before
-    uint64_t cpu_before
+    int64_t cpu_before          # of all workers
     uint64_t done_before
     double rate_before          # with `active_before` workers
+    bint settled                # a window has gone by since there are more
     size_t active_before        # 0: the present number was not just tried
     size_t patience             # windows to go before the next try
     size_t setback              # how many after a try that did not pay
@@ -52,11 +59,7 @@ cdef struct Pool:
 
 cdef void fill(Worker* worker, Piece* piece) noexcept nogil:
     cdef Run* run = worker.run
-    cdef int64_t begin = tc_now()
-    cdef int64_t cpu = tc_cpu_now()
     piece = fill_piece(worker, piece)
-    tc_add(&run.busy_ns, <uint64_t>(tc_now() - begin))
-    tc_add(&run.cpu_ns, <uint64_t>(tc_cpu_now() - cpu))
     if piece == NULL:
         queue_left(&run.queue)
     else:
@@ -133,51 +136,89 @@ cdef void start_workers(Pool* pool, size_t count) noexcept nogil:
         pool.started += 1
 
 
-cdef void adapt(Pool* pool) noexcept nogil:
+cdef int64_t cpu_of_all(const Pool* pool) noexcept nogil:
+    """Nanoseconds of CPU that the workers have used; -1: not to be known."""
+    cdef int64_t total = 0
+    cdef int64_t one
+    cdef size_t i
+    for i in range(pool.started):
+        one = tc_thread_cpu(pool.workers[i].thread)
+        if one < 0:
+            return -1
+        total += one
+    return total
+
+
+cdef void adapt(void* pacer) noexcept nogil:
     """Look how the work went since the last time, and change the number of workers if that may help.
 
     While workers wait for storage, more of them give it more to do at once, and
     an SSD or a network is the quicker for it, but a spinning disk is not. So
-    twice as many are tried when those that there are spend most of their time waiting, and
-    kept only if more got done.
+    more are tried when those that there are spend most of their time waiting, and
+    kept only if more got done. Once the cores are busy there are too many.
     """
+    cdef Pool* pool = <Pool*>pacer
     cdef Run* run = pool.run
-    cdef int64_t now = tc_now()
-    cdef uint64_t busy
-    cdef uint64_t cpu
-    cdef uint64_t done
-    cdef size_t active = run.queue.active
-    cdef double rate
-    if now - pool.since < 50000000:
-        return
-    busy = tc_observe(&run.busy_ns)
-    cpu = tc_observe(&run.cpu_ns)
+    cdef int64_t elapsed = tc_now() - pool.since
+    cdef int64_t cpu = cpu_of_all(pool)
     # An entry is worth as much as 16 KiB: both take storage about as long.
-    done = tc_observe(&run.filled_bytes) + 16384 * tc_observe(&run.control.entries)
-    rate = <double>(done - pool.done_before) / <double>(now - pool.since)
-    if busy - pool.busy_before < <uint64_t>(now - pool.since) // 2:
-        pass        # nothing to be learnt: the workers wait for the output, or for each other
-    elif pool.active_before > 0 and rate < 1.1 * pool.rate_before:
-        queue_activate(&run.queue, pool.active_before)
+    cdef uint64_t done = tc_observe(&run.filled_bytes) + 16384 * tc_observe(&run.control.entries)
+    cdef size_t active = run.queue.active
+    cdef size_t filling = queue_filling(&run.queue)
+    cdef double used
+    cdef double rate
+    if cpu < 0 or (done - pool.done_before < LEAST_DONE and elapsed < LONGEST_WINDOW):
+        return      # too little to judge by
+    rate = <double>(done - pool.done_before) / <double>elapsed
+    used = <double>(cpu - pool.cpu_before) / <double>elapsed    # cores
+    if pool.active_before > 0 and rate < 1.1 * pool.rate_before and 2 * filling >= active:
+        if not pool.settled:
+            pool.settled = True     # what the new ones have begun is not counted yet
+            active = 0
+        else:
+            have_active(pool, pool.active_before)
+            pool.patience = pool.setback
+            pool.setback *= 2
+            active = 0
+            pool.active_before = 0
+    else:
         pool.active_before = 0
-        pool.patience = pool.setback
-        pool.setback *= 2
-    elif 2 * (cpu - pool.cpu_before) > busy - pool.busy_before:
-        pool.active_before = 0      # they hardly wait: these are enough
-        if pool.patience > 0:
-            pool.patience -= 1
+    if active == 0 or 2 * filling < active:
+        pass        # just decided; or they wait for the output, or for each other: nothing to be learnt
+    elif active > run.cores and used > 0.95 * <double>run.cores:
+        have_active(pool, active // 2 if active // 2 > run.cores else run.cores)
+    elif 2 * used > <double>filling:
+        pass        # they hardly wait: these are enough
     elif pool.patience > 0:
         pool.patience -= 1
-        pool.active_before = 0
     elif active < MOST_ADAPTIVE:
         pool.active_before = active
         pool.rate_before = rate
-        start_workers(pool, 2 * active if 2 * active < MOST_ADAPTIVE else MOST_ADAPTIVE)
-        queue_activate(&run.queue, pool.started)
-    pool.since = now
-    pool.busy_before = busy
+        pool.settled = False
+        active = 4 * active if 4 * active < MOST_ADAPTIVE else MOST_ADAPTIVE
+        start_workers(pool, active)
+        have_active(pool, active)
+    pool.since += elapsed
     pool.cpu_before = cpu
     pool.done_before = done
+
+
+cdef void have_active(Pool* pool, size_t count) noexcept nogil:
+    """Let `count` of the workers that there are work from now on."""
+    cdef Run* run = pool.run
+    if count > pool.started:
+        count = pool.started
+    # Workers that wait for storage get few names each, lest one of them be at it when all others are done.
+    tc_publish(&run.batch_items, FEW_ITEMS if count > run.cores else MANY_ITEMS)
+    queue_activate(&run.queue, count)
+
+
+cdef void begin_to_adapt(Pool* pool) noexcept nogil:
+    pool.since = tc_now()
+    pool.cpu_before = cpu_of_all(pool)
+    pool.done_before = tc_observe(&pool.run.filled_bytes) + 16384 * tc_observe(&pool.run.control.entries)
+    pool.run.control.pacer = pool
+    pool.run.control.pace = adapt
 
 
 # ---- the whole ----------------------------------------------------------
@@ -221,32 +262,33 @@ cdef Outcome pool_run(Run* run) noexcept nogil:
     cdef Job job
     cdef size_t i
     cdef size_t wanted = at_once(run)
+    cdef bint more = False
     cdef bint complete
     pool.run = run
     pool.started = 0
-    pool.since = tc_now()
-    pool.busy_before = pool.cpu_before = pool.done_before = 0
     pool.active_before = pool.patience = 0
     pool.setback = 8
     if prepare(run) != 0 or worker_init(&pool.workers[0], run, 0) != 0:
         worker_free(&pool.workers[0])
         return NO_MEMORY
+    pool.workers[0].thread = pthread_self()
     pool.started = 1
-    queue_activate(&run.queue, wanted)
+    have_active(&pool, 1)
     while True:
         task = queue_next(&run.queue, 0, &job)
         if task == TASK_END:
             break
         do_task(&pool.workers[0], task, &job)
-        if pool.started < wanted and queue_has_more(&run.queue):
-            start_workers(&pool, wanted)        # not for what is over in one batch
-            wanted = pool.started
-            queue_activate(&run.queue, wanted)
-        elif run.threads == 0 and run.cores > 0:
-            adapt(&pool)
+        if not more and queue_has_more(&run.queue):
+            more = True         # than one batch: worth a thread
+            start_workers(&pool, wanted)
+            have_active(&pool, pool.started)
+            if run.threads == 0:
+                begin_to_adapt(&pool)
         tell(run)
         if control_stops(&run.control):
             queue_stop(&run.queue)
+    run.control.pace = NULL
     if run.queue.forked:        # the threads are the parent's
         return ENDED
     for i in range(1, pool.started):

@@ -440,6 +440,13 @@ static inline int tc_sink_kind(int fd)
     return S_ISSOCK(st.st_mode) ? 2 : 1;
 }
 
+/* Is it a pipe, rather than another thing that may block? */
+static inline int tc_is_pipe(int fd)
+{
+    struct stat st;
+    return fstat(fd, &st) == 0 && S_ISFIFO(st.st_mode);
+}
+
 /* Write what fits now without waiting, whatever the descriptor's own flags say
  * (they are shared with other processes, so they are not ours to change).
  * EAGAIN: nothing fits now. Falls back to at most PIPE_BUF bytes, which a
@@ -576,12 +583,18 @@ static inline int64_t tc_now(void)
     return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
 }
 
-/* Nanoseconds of CPU that this thread has used. */
-static inline int64_t tc_cpu_now(void)
+/* Nanoseconds of CPU that a running thread has used so far; -1 where that is not to be known. */
+static inline int64_t tc_thread_cpu(pthread_t thread)
 {
+#ifdef __linux__
+    clockid_t clock;
     struct timespec now;
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
-    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+    if (pthread_getcpuclockid(thread, &clock) == 0 && clock_gettime(clock, &now) == 0)
+        return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+#else
+    (void)thread;
+#endif
+    return -1;
 }
 
 /* Wait on `cond` (made by tc_cond_init) for at most `milliseconds`. */

@@ -91,7 +91,7 @@ cdef void queue_free(Queue* queue) noexcept nogil
 cdef Task queue_next(Queue* queue, size_t number, Job* job) noexcept nogil
 cdef Batch* queue_batch(Queue* queue) noexcept nogil
 cdef int queue_walked(Queue* queue, Batch* batch, bint last, bint out_of_descriptors) noexcept nogil
-cdef int queue_divide(Queue* queue, Piece* piece, Body* body, uint64_t offset, uint64_t left, Batch* names,
+cdef int queue_divide(Queue* queue, Piece* piece, Body* body, uint64_t offset, uint64_t left,
                       PieceOrder order) noexcept nogil
 cdef int queue_cut(Queue* queue, Piece* piece, Body* body, uint64_t direct, Piece** rest) noexcept nogil
 cdef bint queue_in_turn(Queue* queue, Piece* piece, PieceOrder order) noexcept nogil
@@ -102,6 +102,7 @@ cdef void queue_written(Queue* queue, Job* job) noexcept nogil
 cdef void queue_note(Queue* queue, Severity severity, const Status* status, Body* body) noexcept nogil
 cdef void queue_no_more(Queue* queue) noexcept nogil
 cdef size_t queue_path(Queue* queue, char** copy) noexcept nogil
+cdef size_t queue_filling(Queue* queue) noexcept nogil
 cdef bint queue_has_more(Queue* queue) noexcept nogil
 cdef void queue_activate(Queue* queue, size_t workers) noexcept nogil
 cdef void queue_stop(Queue* queue) noexcept nogil

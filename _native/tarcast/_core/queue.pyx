@@ -4,7 +4,7 @@ from libc.stdint cimport uint64_t
 from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memcpy, memset
 
-from tarcast._core.batch cimport Batch, batch_new
+from tarcast._core.batch cimport BATCH_ITEMS, Batch, batch_new
 from tarcast._core.body cimport Body, body_take
 from tarcast._core.control cimport TICK_MS, Control
 from tarcast._core.note cimport FATAL, Note, Notes, Severity, note_add, note_free, notes_free, notes_move, notes_shift
@@ -27,6 +27,8 @@ cdef enum:
     CALLER = 0          # number of the worker that is the calling thread
     # Pieces that wait without a chunk: a bound on how far the walk runs ahead.
     QUEUED_LIMIT = 64
+    # Names that go on together behind a large body while workers have nothing to do.
+    SPLIT_ITEMS = 8
     # Pieces that wait for nothing but the writer: at the first number nothing is filled any more until there are
     # no more than the second. What waits long leaves the processor's cache, and takes half as long again to write.
     READY_HIGH = 12
@@ -304,7 +306,11 @@ cdef Batch* queue_batch(Queue* queue) noexcept nogil:
         return NULL
     batch = stock_batch(&queue.stock)
     pthread_mutex_unlock(&queue.lock)
-    return batch if batch != NULL else batch_new()
+    if batch == NULL:
+        batch = batch_new()
+    if batch != NULL:
+        batch.references = 1
+    return batch
 
 
 cdef void remember_path_locked(Queue* queue, const char* path, size_t length) noexcept nogil:
@@ -334,6 +340,7 @@ cdef int queue_walked(Queue* queue, Batch* batch, bint last, bint out_of_descrip
             result = -1
     if piece != NULL:
         piece.batch = batch
+        piece.item_end = batch.count
         queue.queued += 1
         queue.names += 1
         if queue.last == NULL:
@@ -361,32 +368,48 @@ cdef void link_behind_locked(Queue* queue, Piece* piece, Piece* new) noexcept no
         queue.last = new
 
 
-cdef int queue_divide(Queue* queue, Piece* piece, Body* body, uint64_t offset, uint64_t left, Batch* names,
-                      PieceOrder order) noexcept nogil:
-    """Put what is left behind `piece`: a part of `body` if not NULL, then `names` if not NULL. 0, or -1: out of memory.
+cdef bint give_names_locked(Queue* queue, Piece* piece, PieceOrder order) noexcept nogil:
+    """All items that `piece` has left go to pieces of their own behind it. False: out of memory.
 
-    `body` gets a reference more; `names` is taken from the piece. `order` says when those names may go on.
+    Where workers have nothing to do there are many pieces, so that several may go on at once.
     """
-    cdef Piece* tail = NULL
-    cdef Piece* rest = NULL
-    if not enter(queue):
-        return -1
-    if names != NULL:
+    cdef size_t most = SPLIT_ITEMS if queue.waiting > 0 and order == ORDER_NONE and not queue.caller_fills else BATCH_ITEMS
+    cdef Piece* last = piece
+    cdef Piece* tail
+    while piece.item < piece.item_end:
         tail = stock_piece(&queue.stock, PIECE_NAMES)
-    if body != NULL:
-        rest = stock_piece(&queue.stock, PIECE_BODY)
-    if (names != NULL and tail == NULL) or (body != NULL and rest == NULL):
-        if tail != NULL:
-            stock_return_piece(&queue.stock, tail)
-        pthread_mutex_unlock(&queue.lock)
-        return -1
-    if tail != NULL:
-        tail.batch = names
-        piece.batch = NULL
+        if tail == NULL:
+            return False
+        tail.batch = piece.batch
+        tail.batch.references += 1
         tail.order = order
+        tail.item = piece.item
+        tail.item_end = piece.item + most if piece.item_end - piece.item > most else piece.item_end
+        piece.item = tail.item_end
         queue.queued += 1
         queue.names += 1
-        link_behind_locked(queue, piece, tail)
+        link_behind_locked(queue, last, tail)
+        last = tail
+    stock_return_batch(&queue.stock, piece.batch)
+    piece.batch = NULL
+    return True
+
+
+cdef int queue_divide(Queue* queue, Piece* piece, Body* body, uint64_t offset, uint64_t left,
+                      PieceOrder order) noexcept nogil:
+    """Put what is left behind `piece`: a part of `body` if not NULL, then its items. 0, or -1: out of memory.
+
+    `body` gets a reference more. `order` says when those items may go on.
+    """
+    cdef Piece* rest = NULL
+    cdef bint enough = True
+    if not enter(queue):
+        return -1
+    if body != NULL:
+        rest = stock_piece(&queue.stock, PIECE_BODY)
+        enough = rest != NULL
+    if enough and piece.batch != NULL:
+        enough = give_names_locked(queue, piece, order)
     if rest != NULL:
         rest.body = body_take(body)
         rest.offset = offset
@@ -397,7 +420,7 @@ cdef int queue_divide(Queue* queue, Piece* piece, Body* body, uint64_t offset, u
         link_behind_locked(queue, piece, rest)
     wake_locked(queue)
     pthread_mutex_unlock(&queue.lock)
-    return 0
+    return 0 if enough else -1
 
 
 cdef int queue_cut(Queue* queue, Piece* piece, Body* body, uint64_t direct, Piece** rest) noexcept nogil:
@@ -420,6 +443,8 @@ cdef int queue_cut(Queue* queue, Piece* piece, Body* body, uint64_t direct, Piec
         pthread_mutex_unlock(&queue.lock)
         return -1
     tail.batch = piece.batch
+    tail.item = piece.item
+    tail.item_end = piece.item_end
     piece.batch = NULL
     tail.order = piece.order
     tail.body = body_take(body)
@@ -583,6 +608,16 @@ cdef size_t queue_path(Queue* queue, char** copy) noexcept nogil:
         memcpy(copy[0], queue.path, length)
     pthread_mutex_unlock(&queue.lock)
     return length
+
+
+cdef size_t queue_filling(Queue* queue) noexcept nogil:
+    """How many workers fill or walk at the moment."""
+    cdef size_t result
+    if not enter(queue):
+        return 0
+    result = queue.busy - queue.writing
+    pthread_mutex_unlock(&queue.lock)
+    return result
 
 
 cdef bint queue_has_more(Queue* queue) noexcept nogil:

@@ -72,9 +72,8 @@ cdef struct Run:
     Links links
     size_t links_tree
     Pending pending
-    # How the work goes; atomic:
-    uint64_t busy_ns            # spent on filling pieces, by all workers
-    uint64_t cpu_ns             # of these, on a processor
+    # Atomic:
+    uint64_t batch_items        # names to be gathered at once
     uint64_t filled_bytes
     uint64_t no_memory
     bint failed                 # for the calling thread: a report ended the export

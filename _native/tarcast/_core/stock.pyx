@@ -79,6 +79,10 @@ cdef Batch* stock_batch(Stock* stock) noexcept nogil:
 
 
 cdef void stock_return_batch(Stock* stock, Batch* batch) noexcept nogil:
+    """One reference less; with the last one the batch is empty again."""
+    batch.references -= 1
+    if batch.references > 0:
+        return
     batch_clear(batch)
     batch.spare = stock.batches
     stock.batches = batch
