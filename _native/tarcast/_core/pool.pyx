@@ -19,7 +19,7 @@ from tarcast._core.posix cimport (
     tc_thread_start,
 )
 from tarcast._core.queue cimport (
-    TASK_END, TASK_FILL, TASK_WALK, TASK_WRITE, Job, Task, queue_activate, queue_batch, queue_filled, queue_filling, queue_free,
+    TASK_END, TASK_FILL, TASK_WALK, TASK_WRITE, Job, Task, queue_activate, queue_batch, queue_filled, queue_free,
     queue_has_more, queue_init, queue_left, queue_next, queue_note, queue_stop, queue_take_note, queue_walked, queue_written,
 )
 from tarcast._core.run cimport Run, Worker
@@ -45,7 +45,8 @@ cdef struct Pool:
     size_t started              # the calling thread included
     # Whether more workers pay off (see adapt).
     int64_t since               # beginning of the window, nanoseconds
-    int64_t cpu_before          # of all workers
+    int64_t cpu_before          # of all workers, nanoseconds
+    int64_t filling_before
     uint64_t done_before
     double rate_before          # with `active_before` workers
     bint settled                # a window has gone by since there are more
@@ -93,12 +94,18 @@ cdef void walk(Worker* worker) noexcept nogil:
 
 
 cdef void do_task(Worker* worker, Task task, Job* job) noexcept nogil:
-    if task == TASK_WALK:
-        walk(worker)
-    elif task == TASK_FILL:
-        fill(worker, job.piece)
-    elif task == TASK_WRITE:
+    cdef int64_t begin
+    if task == TASK_WRITE:
         write(worker, job)
+    elif task == TASK_WALK or task == TASK_FILL:
+        begin = tc_now()
+        tc_publish(&worker.filling, <uint64_t>begin)
+        if task == TASK_WALK:
+            walk(worker)
+        else:
+            fill(worker, job.piece)
+        tc_publish(&worker.filling, 0)
+        tc_add(&worker.filled_ns, <uint64_t>(tc_now() - begin))
 
 
 cdef void* work(void* argument) noexcept nogil:
@@ -149,29 +156,53 @@ cdef int64_t cpu_of_all(const Pool* pool) noexcept nogil:
     return total
 
 
+cdef uint64_t done_so_far(const Pool* pool) noexcept nogil:
+    """In bytes. An entry is worth as much as 16 KiB: both take storage about as long."""
+    return tc_observe(&pool.run.filled_bytes) + 16384 * tc_observe(&pool.run.control.entries)
+
+
+cdef void begin_window(Pool* pool, int64_t now, int64_t cpu, int64_t filling, uint64_t done) noexcept nogil:
+    pool.since = now
+    pool.cpu_before = cpu
+    pool.filling_before = filling
+    pool.done_before = done
+
+
+cdef void try_active(Pool* pool, size_t count, double rate) noexcept nogil:
+    """Have more of them and see whether more than `rate` gets done then; not so soon again after tries in vain."""
+    if pool.patience > 0:
+        pool.patience -= 1
+        return
+    pool.active_before = pool.run.queue.active
+    pool.rate_before = rate
+    pool.settled = False
+    start_workers(pool, count)
+    have_active(pool, count)
+
+
 cdef void adapt(void* pacer) noexcept nogil:
     """Look how the work went since the last time, and change the number of workers if that may help.
 
     While workers wait for storage, more of them give it more to do at once, and
     an SSD or a network is the quicker for it, but a spinning disk is not. So
     more are tried when those that there are spend most of their time waiting, and
-    kept only if more got done. Once the cores are busy there are too many.
+    kept only if more got done. Where the cores are busy there are too many, and
+    also where they do nothing but wait for a slow output.
     """
     cdef Pool* pool = <Pool*>pacer
     cdef Run* run = pool.run
-    cdef int64_t elapsed = tc_now() - pool.since
+    cdef int64_t now = tc_now()
+    cdef double elapsed = <double>(now - pool.since)
     cdef int64_t cpu = cpu_of_all(pool)
-    # An entry is worth as much as 16 KiB: both take storage about as long.
-    cdef uint64_t done = tc_observe(&run.filled_bytes) + 16384 * tc_observe(&run.control.entries)
+    cdef int64_t filling_ns = filling_of_all(pool, now)
+    cdef uint64_t done = done_so_far(pool)
     cdef size_t active = run.queue.active
-    cdef size_t filling = queue_filling(&run.queue)
-    cdef double used
-    cdef double rate
+    cdef double used = <double>(cpu - pool.cpu_before) / elapsed                    # cores
+    cdef double filling = <double>(filling_ns - pool.filling_before) / elapsed      # workers, on average
+    cdef double rate = <double>(done - pool.done_before) / elapsed
     if cpu < 0 or (done - pool.done_before < LEAST_DONE and elapsed < LONGEST_WINDOW):
         return      # too little to judge by
-    rate = <double>(done - pool.done_before) / <double>elapsed
-    used = <double>(cpu - pool.cpu_before) / <double>elapsed    # cores
-    if pool.active_before > 0 and rate < 1.1 * pool.rate_before and 2 * filling >= active:
+    if pool.active_before > 0 and rate < 1.1 * pool.rate_before and 2 * filling >= <double>active:
         if not pool.settled:
             pool.settled = True     # what the new ones have begun is not counted yet
             active = 0
@@ -183,24 +214,31 @@ cdef void adapt(void* pacer) noexcept nogil:
             pool.active_before = 0
     else:
         pool.active_before = 0
-    if active == 0 or 2 * filling < active:
-        pass        # just decided; or they wait for the output, or for each other: nothing to be learnt
+    if active == 0:
+        pass        # just decided
+    elif 2 * filling < <double>active and used < 0.95 * <double>(active // 2):
+        # They wait for the output. Half of them can do that too, and leave a core to who reads it.
+        have_active(pool, active // 2)
     elif active > run.cores and used > 0.95 * <double>run.cores:
         have_active(pool, active // 2 if active // 2 > run.cores else run.cores)
-    elif 2 * used > <double>filling:
-        pass        # they hardly wait: these are enough
-    elif pool.patience > 0:
-        pool.patience -= 1
-    elif active < MOST_ADAPTIVE:
-        pool.active_before = active
-        pool.rate_before = rate
-        pool.settled = False
-        active = 4 * active if 4 * active < MOST_ADAPTIVE else MOST_ADAPTIVE
-        start_workers(pool, active)
-        have_active(pool, active)
-    pool.since += elapsed
-    pool.cpu_before = cpu
-    pool.done_before = done
+    elif active < run.cores and used > 0.9 * <double>active:
+        try_active(pool, run.cores, rate)
+    elif 2 * used < filling and 2 * filling > <double>active and active < MOST_ADAPTIVE:
+        try_active(pool, 4 * active if 4 * active < MOST_ADAPTIVE else MOST_ADAPTIVE, rate)
+    begin_window(pool, now, cpu, filling_ns, done)
+
+
+cdef int64_t filling_of_all(const Pool* pool, int64_t now) noexcept nogil:
+    """Nanoseconds that the workers have spent on walking and filling."""
+    cdef int64_t total = 0
+    cdef int64_t since
+    cdef size_t i
+    for i in range(pool.started):
+        total += <int64_t>tc_observe(&pool.workers[i].filled_ns)
+        since = <int64_t>tc_observe(&pool.workers[i].filling)
+        if since > 0:
+            total += now - since
+    return total
 
 
 cdef void have_active(Pool* pool, size_t count) noexcept nogil:
@@ -214,9 +252,8 @@ cdef void have_active(Pool* pool, size_t count) noexcept nogil:
 
 
 cdef void begin_to_adapt(Pool* pool) noexcept nogil:
-    pool.since = tc_now()
-    pool.cpu_before = cpu_of_all(pool)
-    pool.done_before = tc_observe(&pool.run.filled_bytes) + 16384 * tc_observe(&pool.run.control.entries)
+    cdef int64_t now = tc_now()
+    begin_window(pool, now, cpu_of_all(pool), filling_of_all(pool, now), done_so_far(pool))
     pool.run.control.pacer = pool
     pool.run.control.pace = adapt
 

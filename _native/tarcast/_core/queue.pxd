@@ -64,6 +64,7 @@ cdef struct Queue:
     Piece* ready                # filled and at a known place, in order
     Piece* ready_last
     size_t ready_count
+    size_t ready_bytes          # in their chunks
     bint sated                  # enough of them: fill no more until some are written
     Stock stock
     size_t names                # pieces of names that are not filled
@@ -102,7 +103,6 @@ cdef void queue_written(Queue* queue, Job* job) noexcept nogil
 cdef void queue_note(Queue* queue, Severity severity, const Status* status, Body* body) noexcept nogil
 cdef void queue_no_more(Queue* queue) noexcept nogil
 cdef size_t queue_path(Queue* queue, char** copy) noexcept nogil
-cdef size_t queue_filling(Queue* queue) noexcept nogil
 cdef bint queue_has_more(Queue* queue) noexcept nogil
 cdef void queue_activate(Queue* queue, size_t workers) noexcept nogil
 cdef void queue_stop(Queue* queue) noexcept nogil

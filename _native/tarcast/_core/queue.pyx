@@ -29,10 +29,11 @@ cdef enum:
     QUEUED_LIMIT = 64
     # Names that go on together behind a large body while workers have nothing to do.
     SPLIT_ITEMS = 8
-    # Pieces that wait for nothing but the writer: at the first number nothing is filled any more until there are
-    # no more than the second. What waits long leaves the processor's cache, and takes half as long again to write.
-    READY_HIGH = 12
-    READY_LOW = 6
+    # Pieces that wait for nothing but the writer, and bytes in their chunks: at these numbers nothing is filled any
+    # more until half is written. Bytes that wait long leave the processor's cache, and take half as long again to
+    # write; what the kernel moves holds a descriptor.
+    READY_COUNT = 96
+    READY_BYTES = 3145728
     # Block of a file that is written at once (see span_end_locked), and how much of it with one call, in bytes.
     UNIT = 262144
     SPAN_SIZE = 1048576
@@ -185,6 +186,8 @@ cdef bint take_ready_locked(Queue* queue, bint caller, bint eager, Job* job) noe
         last = queue.ready
         queue.ready = last.next
         queue.ready_count -= 1
+        if last.chunk != NULL:
+            queue.ready_bytes -= last.chunk.length
     if last != NULL:
         last.next = NULL
         job.piece = piece
@@ -192,7 +195,7 @@ cdef bint take_ready_locked(Queue* queue, bint caller, bint eager, Job* job) noe
         queue.ready_last = NULL
     elif queue.ready.at < end:
         job.tail = queue.ready
-    if queue.ready_count <= READY_LOW:
+    if queue.ready_count <= READY_COUNT // 2 and queue.ready_bytes <= READY_BYTES // 2:
         queue.sated = False
     queue.begun = end
     queue.writing = True
@@ -523,7 +526,9 @@ cdef void place_locked(Queue* queue) noexcept nogil:
                 queue.ready_last.next = piece
             queue.ready_last = piece
             queue.ready_count += 1
-            if queue.ready_count >= READY_HIGH:
+            if piece.chunk != NULL:
+                queue.ready_bytes += piece.chunk.length
+            if queue.ready_count >= READY_COUNT or queue.ready_bytes >= READY_BYTES:
                 queue.sated = True
         piece = queue.first
 
@@ -608,16 +613,6 @@ cdef size_t queue_path(Queue* queue, char** copy) noexcept nogil:
         memcpy(copy[0], queue.path, length)
     pthread_mutex_unlock(&queue.lock)
     return length
-
-
-cdef size_t queue_filling(Queue* queue) noexcept nogil:
-    """How many workers fill or walk at the moment."""
-    cdef size_t result
-    if not enter(queue):
-        return 0
-    result = queue.busy - queue.writing
-    pthread_mutex_unlock(&queue.lock)
-    return result
 
 
 cdef bint queue_has_more(Queue* queue) noexcept nogil:

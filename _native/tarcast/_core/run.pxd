@@ -83,6 +83,9 @@ cdef struct Worker:
     Run* run
     size_t number               # 0: the calling thread
     pthread_t thread
+    # Time spent on walking and filling, nanoseconds; atomic:
+    uint64_t filling            # since when it is at it; 0: it is not
+    uint64_t filled_ns          # before that
     Scratch scratch
     Scratch ancestors           # for parents written late, while `scratch` holds the child
     const Root* root            # of the piece in hand
