@@ -103,7 +103,11 @@ def write_tar(
     epoch = check_epoch(epoch)
     if threads is not None and (isinstance(threads, bool) or not isinstance(threads, int) or threads < 1):
         raise OptionError(f"threads must be a number from 1 up, not {threads!r}")
-    if isinstance(memory_limit, bool) or not isinstance(memory_limit, int) or memory_limit < LEAST_MEMORY_LIMIT:
+    if (
+        isinstance(memory_limit, bool)
+        or not isinstance(memory_limit, int)
+        or memory_limit < LEAST_MEMORY_LIMIT
+    ):
         raise OptionError(f"memory_limit must be at least {LEAST_MEMORY_LIMIT} bytes, not {memory_limit!r}")
     for name, value in (("align", align), ("sparse", sparse)):
         if not isinstance(value, bool):

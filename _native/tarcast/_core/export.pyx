@@ -7,12 +7,11 @@
 from cpython.buffer cimport PyBuffer_FillInfo
 from cpython.exc cimport PyErr_CheckSignals
 from libc.errno cimport errno
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport int64_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, memset
 
 from tarcast._core.chunk cimport Chunk
-from tarcast._core.control cimport Control
 from tarcast._core.entry cimport Entry, Xattr
 from tarcast._core.match cimport PatternList
 from tarcast._core.note cimport FATAL, NOTICE, Severity
@@ -23,9 +22,9 @@ from tarcast._core.remap cimport Range, Ranges, whole_seconds
 from tarcast._core.run cimport FileId, Root, Run
 from tarcast._core.sink cimport sink_open_call, sink_open_fd
 from tarcast._core.status cimport (
-    STEP_CALLBACK, STEP_ENCODE, STEP_GREW, STEP_LIST_XATTR, STEP_MEMORY, STEP_OPEN, STEP_OUTPUT_INSIDE, STEP_READ_DATA,
-    STEP_READ_DIR, STEP_READ_LINK, STEP_READ_XATTR, STEP_REPLACED, STEP_SHRANK, STEP_STAT, STEP_WRITE, STEP_XATTR_NAME,
-    Status,
+    STEP_CALLBACK, STEP_ENCODE, STEP_GREW, STEP_LIST_XATTR, STEP_MEMORY, STEP_OPEN, STEP_OUTPUT_INSIDE,
+    STEP_READ_DATA, STEP_READ_DIR, STEP_READ_LINK, STEP_READ_XATTR, STEP_REPLACED, STEP_SHRANK, STEP_STAT,
+    STEP_WRITE, STEP_XATTR_NAME, Status,
 )
 from tarcast._core.xattr cimport XattrBuffer
 

@@ -5,12 +5,12 @@ from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memset
 
 from tarcast._core.batch cimport (
-    BATCH_END, BATCH_NAME, BATCH_OPENED, BATCH_PASSED, BATCH_PROBLEM, BATCH_TOP, Batch, BatchItem, batch_clear,
+    BATCH_END, BATCH_NAME, BATCH_OPENED, BATCH_PASSED, BATCH_TOP, Batch, BatchItem, batch_clear,
 )
 from tarcast._core.chunk cimport Chunk, chunk_reserve, chunk_room
 from tarcast._core.collect cimport Found, Scratch, collect_link, collect_open, scratch_free, scratch_init
 from tarcast._core.control cimport TICK_MS
-from tarcast._core.entry cimport Entry, Xattr
+from tarcast._core.entry cimport Entry
 from tarcast._core.fill_body cimport fill_body, put_body, put_rest
 from tarcast._core.gather cimport GATHERED_ALL, GATHERED_STARVED, Gathered, gather
 from tarcast._core.header cimport BLOCK, Plan, header_align, header_plan, header_write
@@ -18,13 +18,13 @@ from tarcast._core.links cimport links_add, links_clear, links_find
 from tarcast._core.note cimport FATAL, NOTICE, SKIPPED
 from tarcast._core.output cimport output_write
 from tarcast._core.pending cimport pending_clear, pending_leave, pending_open, pending_push, pending_spare
-from tarcast._core.piece cimport ORDER_FILLED, ORDER_NONE, ORDER_SIZED, PIECE_BODY, PIECE_NAMES, Piece
+from tarcast._core.piece cimport ORDER_FILLED, ORDER_NONE, ORDER_SIZED, PIECE_BODY, Piece
+from tarcast._core.pieces cimport pieces_divide, pieces_in_turn, pieces_place, pieces_written
 from tarcast._core.posix cimport (
-    EAGAIN, EINTR, EMFILE, ENFILE, ENOENT, ENOTDIR, S_IFDIR, S_IFMT, S_IFREG, close, tc_add, tc_close, tc_fstat, tc_observe, tc_pause, tc_publish,
+    EAGAIN, EINTR, EMFILE, ENFILE, ENOENT, ENOTDIR, S_IFDIR, S_IFMT, S_IFREG, close, tc_add, tc_close, tc_fstat,
+    tc_observe, tc_pause, tc_publish,
 )
-from tarcast._core.queue cimport (
-    Job, queue_divide, queue_hold, queue_in_turn, queue_no_more, queue_place, queue_release, queue_stop, queue_written,
-)
+from tarcast._core.queue cimport Job, queue_hold, queue_no_more, queue_release, queue_stop
 from tarcast._core.remap cimport remap_stat, whole_seconds
 from tarcast._core.run cimport Root, Run, Worker
 from tarcast._core.sparse cimport Sparse, sparse_free, sparse_scan
@@ -78,7 +78,7 @@ cdef int put_header(Worker* worker, Entry* entry, bint aligned) noexcept nogil:
         if not header_plan(entry, &plan):
             return report(worker, FATAL, &status, NULL)
     if aligned:
-        header_align(entry, &plan, queue_place(&worker.run.queue, worker.piece) + chunk.length)
+        header_align(entry, &plan, pieces_place(&worker.run.queue, worker.piece) + chunk.length)
     if not chunk_reserve(chunk, plan.size):
         return out_of_memory(worker)
     header_write(entry, &plan, chunk.data + chunk.length)
@@ -282,7 +282,7 @@ cdef int put_opened(Worker* worker, BatchItem* item, char* path, Found* found) n
 cdef int needs_turn(Worker* worker) noexcept nogil:
     """DONE if everything before the piece has its size, else AGAIN."""
     if not worker.in_turn:
-        worker.in_turn = queue_in_turn(&worker.run.queue, worker.piece, ORDER_SIZED)
+        worker.in_turn = pieces_in_turn(&worker.run.queue, worker.piece, ORDER_SIZED)
         if not worker.in_turn:
             worker.waits_for = ORDER_SIZED
             return AGAIN
@@ -303,7 +303,7 @@ cdef int wait_for_descriptors(Worker* worker) noexcept nogil:
         if writes:
             if output_write(&run.output, &job, worker.number == 0, &status) != 0:
                 queue_stop(&run.queue)
-            queue_written(&run.queue, &job)
+            pieces_written(&run.queue, &job)
         if told_to_stop(worker):
             queue_release(&run.queue)
             return STOP
@@ -326,7 +326,7 @@ cdef int open_item(Worker* worker, BatchItem* item, const char* name, Found* fou
             if waited:
                 return result
             # What is large and not yet read has a descriptor too: wait also for that.
-            if needs_turn(worker) == AGAIN or not queue_in_turn(&worker.run.queue, worker.piece, ORDER_FILLED):
+            if needs_turn(worker) == AGAIN or not pieces_in_turn(&worker.run.queue, worker.piece, ORDER_FILLED):
                 worker.waits_for = ORDER_FILLED
                 return AGAIN
             waited = True
@@ -458,7 +458,7 @@ cdef int fill_names(Worker* worker) noexcept nogil:
         if result == DIVIDED or worker.piece == NULL:
             return DONE
         if result == AGAIN:
-            if queue_divide(&run.queue, worker.piece, NULL, 0, 0, worker.waits_for) != 0:
+            if pieces_divide(&run.queue, worker.piece, NULL, 0, 0, worker.waits_for) != 0:
                 return out_of_memory(worker)
             return DONE
         if result != CUT:

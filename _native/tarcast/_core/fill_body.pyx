@@ -12,8 +12,8 @@ from tarcast._core.entry cimport Entry
 from tarcast._core.header cimport ALIGNMENT, BLOCK
 from tarcast._core.output cimport output_takes
 from tarcast._core.piece cimport ORDER_NONE, ORDER_SIZED, Piece
+from tarcast._core.pieces cimport pieces_cut, pieces_divide
 from tarcast._core.posix cimport F_DUPFD_CLOEXEC, close, fcntl, tc_add
-from tarcast._core.queue cimport queue_cut, queue_divide
 from tarcast._core.run cimport Worker
 from tarcast._core.sparse cimport Sparse, sparse_free
 from tarcast._core.status cimport STEP_OPEN, Status, fail
@@ -118,8 +118,8 @@ cdef int divide(Worker* worker, Body* body) noexcept nogil:
         begin = <size_t>body.size // BLOCK * BLOCK
     piece.item += 1
     # Before anything is read: others may begin on the rest.
-    if queue_divide(&worker.run.queue, piece, body, begin, body.size - begin,
-                    ORDER_SIZED if aligned else ORDER_NONE) != 0:
+    if pieces_divide(&worker.run.queue, piece, body, begin, body.size - begin,
+                     ORDER_SIZED if aligned else ORDER_NONE) != 0:
         return out_of_memory(worker)
     worker.path = body.path     # the names are somebody else's by now
     if begin > 0:
@@ -136,7 +136,7 @@ cdef int cut(Worker* worker, Body* body) noexcept nogil:
         direct = direct // ALIGNMENT * ALIGNMENT    # only whole blocks can be shared
     tc_add(&worker.run.filled_bytes, piece.chunk.length + direct)
     piece.item += 1
-    if queue_cut(&worker.run.queue, piece, body, direct, &rest) != 0:
+    if pieces_cut(&worker.run.queue, piece, body, direct, &rest) != 0:
         return out_of_memory(worker)
     worker.piece = rest
     if rest != NULL and put_rest(worker) != DONE:
@@ -145,7 +145,7 @@ cdef int cut(Worker* worker, Body* body) noexcept nogil:
 
 
 cdef int put_rest(Worker* worker) noexcept nogil:
-    """What queue_cut left of a body, as the first of the piece."""
+    """What pieces_cut left of a body, as the first of the piece."""
     cdef Piece* piece = worker.piece
     cdef Body* body = piece.body
     cdef const char* path = worker.path
@@ -180,7 +180,7 @@ cdef int fill_body(Worker* worker, Piece* piece) noexcept nogil:
     # A last part that is only a little longer is not worth a piece.
     if piece.left + BLOCK <= <uint64_t>CHUNK_SIZE:
         want = <size_t>piece.left
-    elif queue_divide(&worker.run.queue, piece, body, piece.offset + want, piece.left - want, ORDER_NONE) != 0:
+    elif pieces_divide(&worker.run.queue, piece, body, piece.offset + want, piece.left - want, ORDER_NONE) != 0:
         return out_of_memory(worker)
     if not chunk_reserve(piece.chunk, want + BLOCK):
         return out_of_memory(worker)

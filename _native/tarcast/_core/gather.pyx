@@ -3,7 +3,7 @@
 from libc.errno cimport errno
 
 from tarcast._core.batch cimport (
-    BATCH_END, BATCH_ITEMS, BATCH_NAME, BATCH_OPENED, BATCH_PASSED, BATCH_PROBLEM, BATCH_TOP, Batch, BatchItem, BatchKind,
+    BATCH_END, BATCH_ITEMS, BATCH_NAME, BATCH_OPENED, BATCH_PASSED, BATCH_PROBLEM, BATCH_TOP, Batch, BatchItem,
     batch_add,
 )
 from tarcast._core.collect cimport Found, collect_open

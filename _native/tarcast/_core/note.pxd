@@ -3,7 +3,6 @@
 # Workers meet problems in any order; users hear of them in the archive's. Notes
 # form a list and own their text. Allocated only where something is wrong.
 
-from libc.stdint cimport uint64_t
 
 from tarcast._core.body cimport Body
 from tarcast._core.status cimport Status

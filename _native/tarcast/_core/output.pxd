@@ -7,7 +7,6 @@ from libc.stdint cimport int64_t, uint64_t
 
 from tarcast._core.chunk cimport Chunk
 from tarcast._core.control cimport Control
-from tarcast._core.posix cimport pthread_mutex_t
 from tarcast._core.queue cimport Job, Queue
 from tarcast._core.sink cimport Sink
 from tarcast._core.status cimport Status

@@ -2,7 +2,6 @@
 
 from libc.errno cimport errno
 from libc.stdint cimport int64_t, uint64_t
-from libc.string cimport memset
 
 from tarcast._core.body cimport body_read_at
 from tarcast._core.chunk cimport CHUNK_TARGET, Chunk, chunk_free, chunk_new
@@ -12,14 +11,12 @@ from tarcast._core.note cimport FATAL, SKIPPED
 from tarcast._core.output cimport Output
 from tarcast._core.piece cimport PIECE_DIRECT, Piece
 from tarcast._core.posix cimport (
-    EAGAIN, EINTR, SEEK_SET, iovec, lseek, pread, pwritev, tc_add, tc_allocate, tc_clone, tc_fstat, tc_is_pipe, tc_observe, tc_place,
-    tc_publish, tc_splice, tc_stat, tc_swap, tc_trim, tc_wait_writable, tc_widen_pipe,
+    EAGAIN, EINTR, SEEK_SET, iovec, lseek, pread, pwritev, tc_add, tc_allocate, tc_clone, tc_fstat, tc_is_pipe,
+    tc_observe, tc_place, tc_publish, tc_splice, tc_stat, tc_swap, tc_trim, tc_wait_writable, tc_widen_pipe,
 )
 from tarcast._core.queue cimport SPAN_PIECES, Job, Queue, queue_note
 from tarcast._core.sink cimport SINK_CALL, SINK_FILE, SINK_PIPE, sink_write
-from tarcast._core.status cimport (
-    STEP_CALLBACK, STEP_GREW, STEP_MEMORY, STEP_READ_DATA, STEP_REPORTED, STEP_SHRANK, STEP_WRITE, Status, fail,
-)
+from tarcast._core.status cimport STEP_CALLBACK, STEP_GREW, STEP_MEMORY, STEP_REPORTED, STEP_WRITE, Status, fail
 
 cdef enum:
     # A write to a slow device is not interrupted by signals, so it must not be long.

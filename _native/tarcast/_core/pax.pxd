@@ -2,7 +2,7 @@
 #
 # Pure: no I/O, no allocation, no GIL. Callers reserve what pax_record_size says.
 
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport uint64_t
 
 from tarcast._core.entry cimport Entry
 

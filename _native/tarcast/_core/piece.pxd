@@ -48,3 +48,12 @@ cdef struct Piece:
     uint64_t size           # bytes of archive, once filled
     uint64_t at             # offset in the archive, once everything before it is filled
     Notes notes
+
+
+cdef inline bint piece_has_size(const Piece* piece) noexcept nogil:
+    return piece.state == PIECE_FILLED or piece.kind == PIECE_BODY
+
+
+cdef inline uint64_t piece_size(const Piece* piece) noexcept nogil:
+    """Of a piece that has a size: in bytes of archive."""
+    return piece.size if piece.state == PIECE_FILLED else (piece.left + 511) // 512 * 512

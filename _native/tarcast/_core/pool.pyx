@@ -13,14 +13,15 @@ from tarcast._core.note cimport FATAL, SKIPPED, Note, note_free
 from tarcast._core.output cimport output_begin, output_end, output_write
 from tarcast._core.pending cimport pending_free
 from tarcast._core.piece cimport Piece
+from tarcast._core.pieces cimport pieces_batch, pieces_filled, pieces_left, pieces_walked, pieces_written
 from tarcast._core.pool cimport COMPLETE, ENDED, NO_MEMORY, Outcome
 from tarcast._core.posix cimport (
     pthread_join, pthread_self, tc_add, tc_descriptor_limit, tc_now, tc_observe, tc_publish, tc_thread_cpu,
     tc_thread_start,
 )
 from tarcast._core.queue cimport (
-    TASK_END, TASK_FILL, TASK_WALK, TASK_WRITE, Job, Task, queue_activate, queue_batch, queue_filled, queue_free,
-    queue_has_more, queue_init, queue_left, queue_next, queue_note, queue_stop, queue_take_note, queue_walked, queue_written,
+    TASK_END, TASK_FILL, TASK_WALK, TASK_WRITE, Job, Task, queue_activate, queue_free, queue_has_more, queue_init,
+    queue_next, queue_note, queue_stop, queue_take_note,
 )
 from tarcast._core.run cimport Run, Worker
 from tarcast._core.status cimport STEP_CALLBACK, STEP_REPORTED, Status
@@ -62,10 +63,10 @@ cdef void fill(Worker* worker, Piece* piece) noexcept nogil:
     cdef Run* run = worker.run
     piece = fill_piece(worker, piece)
     if piece == NULL:
-        queue_left(&run.queue)
+        pieces_left(&run.queue)
     else:
         tc_add(&run.filled_bytes, piece.chunk.length)
-        queue_filled(&run.queue, piece)
+        pieces_filled(&run.queue, piece)
 
 
 cdef void write(Worker* worker, Job* job) noexcept nogil:
@@ -76,19 +77,19 @@ cdef void write(Worker* worker, Job* job) noexcept nogil:
             queue_stop(&run.queue)
         else:
             queue_note(&run.queue, FATAL, &status, NULL)
-    queue_written(&run.queue, job)
+    pieces_written(&run.queue, job)
 
 
 cdef void walk(Worker* worker) noexcept nogil:
     cdef Run* run = worker.run
-    cdef Batch* batch = queue_batch(&run.queue)
+    cdef Batch* batch = pieces_batch(&run.queue)
     cdef Gathered got
     if batch == NULL:
         tc_publish(&run.no_memory, 1)
         queue_stop(&run.queue)
         return
     got = gather(run, batch, worker.number == 0, run.queue.walks_alone)
-    if queue_walked(&run.queue, batch, got == GATHERED_ALL, got == GATHERED_STARVED) != 0:
+    if pieces_walked(&run.queue, batch, got == GATHERED_ALL, got == GATHERED_STARVED) != 0:
         tc_publish(&run.no_memory, 1)
         queue_stop(&run.queue)
 

@@ -10,11 +10,10 @@
 
 from libc.stdint cimport uint64_t
 
-from tarcast._core.batch cimport Batch
 from tarcast._core.body cimport Body
 from tarcast._core.control cimport Control
 from tarcast._core.note cimport Note, Notes, Severity
-from tarcast._core.piece cimport Piece, PieceOrder
+from tarcast._core.piece cimport Piece
 from tarcast._core.posix cimport pthread_cond_t, pthread_mutex_t
 from tarcast._core.status cimport Status
 from tarcast._core.stock cimport Stock
@@ -23,14 +22,19 @@ from tarcast._core.stock cimport Stock
 cdef enum Task:
     TASK_END            # nothing is left to do
     TASK_TICK           # nothing to do just now; for the calling thread, to look at signals
-    TASK_WALK           # get more names: then queue_walked
-    TASK_FILL           # fill job.piece: then queue_filled
-    TASK_WRITE          # write what the job says: then queue_written
+    TASK_WALK           # get more names: then pieces_walked
+    TASK_FILL           # fill job.piece: then pieces_filled
+    TASK_WRITE          # write what the job says: then pieces_written
 
 
 cdef enum:
     # Pieces that are written with one call, at most.
     SPAN_PIECES = 32
+    # Pieces that wait for nothing but the writer, and bytes in their chunks: at these numbers nothing is filled any
+    # more until half is written. Bytes that wait long leave the processor's cache, and take half as long again to
+    # write; what the kernel moves holds a descriptor.
+    READY_COUNT = 96
+    READY_BYTES = 3145728
 
 
 cdef struct Job:
@@ -90,16 +94,6 @@ cdef struct Queue:
 cdef int queue_init(Queue* queue, Control* control) noexcept nogil
 cdef void queue_free(Queue* queue) noexcept nogil
 cdef Task queue_next(Queue* queue, size_t number, Job* job) noexcept nogil
-cdef Batch* queue_batch(Queue* queue) noexcept nogil
-cdef int queue_walked(Queue* queue, Batch* batch, bint last, bint out_of_descriptors) noexcept nogil
-cdef int queue_divide(Queue* queue, Piece* piece, Body* body, uint64_t offset, uint64_t left,
-                      PieceOrder order) noexcept nogil
-cdef int queue_cut(Queue* queue, Piece* piece, Body* body, uint64_t direct, Piece** rest) noexcept nogil
-cdef bint queue_in_turn(Queue* queue, Piece* piece, PieceOrder order) noexcept nogil
-cdef uint64_t queue_place(Queue* queue, Piece* piece) noexcept nogil
-cdef void queue_filled(Queue* queue, Piece* piece) noexcept nogil
-cdef void queue_left(Queue* queue) noexcept nogil
-cdef void queue_written(Queue* queue, Job* job) noexcept nogil
 cdef void queue_note(Queue* queue, Severity severity, const Status* status, Body* body) noexcept nogil
 cdef void queue_no_more(Queue* queue) noexcept nogil
 cdef size_t queue_path(Queue* queue, char** copy) noexcept nogil
@@ -109,3 +103,8 @@ cdef void queue_stop(Queue* queue) noexcept nogil
 cdef Note* queue_take_note(Queue* queue) noexcept nogil
 cdef bint queue_hold(Queue* queue, bint caller, Job* job, bint* writes) noexcept nogil
 cdef void queue_release(Queue* queue) noexcept nogil
+# For `pieces`; those that end in `_locked` want the lock held.
+cdef bint queue_enter(Queue* queue) noexcept nogil
+cdef void queue_wake_locked(Queue* queue) noexcept nogil
+cdef void queue_done_locked(Queue* queue) noexcept nogil
+cdef void queue_stop_locked(Queue* queue) noexcept nogil

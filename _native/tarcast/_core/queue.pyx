@@ -1,16 +1,14 @@
 # See queue.pxd. Names that end in `_locked` are called with the lock held.
 
 from libc.stdint cimport uint64_t
-from libc.stdlib cimport free, malloc, realloc
+from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 
-from tarcast._core.batch cimport BATCH_ITEMS, Batch, batch_new
-from tarcast._core.body cimport Body, body_take
+from tarcast._core.body cimport Body
 from tarcast._core.control cimport TICK_MS, Control
-from tarcast._core.note cimport FATAL, Note, Notes, Severity, note_add, note_free, notes_free, notes_move, notes_shift
+from tarcast._core.note cimport FATAL, Note, Severity, note_add, note_free, notes_free, notes_shift
 from tarcast._core.piece cimport (
-    ORDER_NONE, ORDER_SIZED, PIECE_BODY, PIECE_DIRECT, PIECE_FILLED, PIECE_FILLING, PIECE_NAMES, PIECE_QUEUED, Piece,
-    PieceOrder,
+    ORDER_NONE, ORDER_SIZED, PIECE_DIRECT, PIECE_FILLING, PIECE_NAMES, PIECE_QUEUED, Piece, piece_has_size,
 )
 from tarcast._core.posix cimport (
     pthread_cond_broadcast, pthread_cond_destroy, pthread_cond_signal, pthread_mutex_destroy, pthread_mutex_init,
@@ -18,22 +16,12 @@ from tarcast._core.posix cimport (
 )
 from tarcast._core.queue cimport SPAN_PIECES, TASK_END, TASK_FILL, TASK_TICK, TASK_WALK, TASK_WRITE, Job, Queue, Task
 from tarcast._core.status cimport STEP_MEMORY, Status, fail
-from tarcast._core.stock cimport (
-    stock_batch, stock_chunk, stock_chunks, stock_free, stock_piece, stock_return_batch, stock_return_list,
-    stock_return_piece,
-)
+from tarcast._core.stock cimport stock_chunk, stock_chunks, stock_free, stock_return_list
 
 cdef enum:
     CALLER = 0          # number of the worker that is the calling thread
     # Pieces that wait without a chunk: a bound on how far the walk runs ahead.
     QUEUED_LIMIT = 64
-    # Names that go on together behind a large body while workers have nothing to do.
-    SPLIT_ITEMS = 8
-    # Pieces that wait for nothing but the writer, and bytes in their chunks: at these numbers nothing is filled any
-    # more until half is written. Bytes that wait long leave the processor's cache, and take half as long again to
-    # write; what the kernel moves holds a descriptor.
-    READY_COUNT = 96
-    READY_BYTES = 3145728
     # Block of a file that is written at once (see span_end_locked), and how much of it with one call, in bytes.
     UNIT = 262144
     SPAN_SIZE = 1048576
@@ -77,7 +65,7 @@ cdef void queue_free(Queue* queue) noexcept nogil:
 # ---- the lock -----------------------------------------------------------
 
 
-cdef bint enter(Queue* queue) noexcept nogil:
+cdef bint queue_enter(Queue* queue) noexcept nogil:
     """Take the lock. False in the child of a fork, where the queue is of no use any more."""
     if queue.forked:
         return False
@@ -94,19 +82,10 @@ cdef void wake_all_locked(Queue* queue) noexcept nogil:
     pthread_cond_signal(&queue.caller)
 
 
-cdef void stop_locked(Queue* queue) noexcept nogil:
+cdef void queue_stop_locked(Queue* queue) noexcept nogil:
     queue.stopped = True
     tc_publish(&queue.control.abandoned, 1)
     wake_all_locked(queue)
-
-
-cdef bint has_size(const Piece* piece) noexcept nogil:
-    return piece.state == PIECE_FILLED or piece.kind == PIECE_BODY
-
-
-cdef uint64_t size_of(const Piece* piece) noexcept nogil:
-    """Of a piece that has a size: in bytes of archive."""
-    return piece.size if piece.state == PIECE_FILLED else (piece.left + 511) // 512 * 512
 
 
 cdef Piece* earliest_locked(Queue* queue, bint caller) noexcept nogil:
@@ -121,7 +100,7 @@ cdef Piece* earliest_locked(Queue* queue, bint caller) noexcept nogil:
                                             or (piece.order == ORDER_SIZED and sized)) \
                 and (caller or not queue.caller_fills or piece.kind != PIECE_NAMES):
             return piece
-        sized = sized and has_size(piece)
+        sized = sized and piece_has_size(piece)
         if chunks == 1 and piece.state == PIECE_QUEUED and piece == queue.first:
             return NULL     # the last chunk is for what everything else waits for
         piece = piece.next
@@ -226,7 +205,7 @@ cdef Task choose_locked(Queue* queue, bint caller, Job* job) noexcept nogil:
         if queue.stock.chunk_count == 0:
             fail(&status, STEP_MEMORY, 0)
             note_add(&queue.notes, FATAL, &status, 0, b"", 0, NULL)
-            stop_locked(queue)
+            queue_stop_locked(queue)
             return TASK_END
     elif may_walk_locked(queue):
         queue.walking = True
@@ -235,7 +214,7 @@ cdef Task choose_locked(Queue* queue, bint caller, Job* job) noexcept nogil:
         return TASK_WRITE
     if may_end_locked(queue):
         queue.complete = True
-        stop_locked(queue)
+        queue_stop_locked(queue)
         return TASK_END
     return TASK_TICK
 
@@ -248,7 +227,7 @@ cdef bint something_to_do_locked(Queue* queue, bint caller) noexcept nogil:
                                or may_end_locked(queue))
 
 
-cdef void wake_locked(Queue* queue) noexcept nogil:
+cdef void queue_wake_locked(Queue* queue) noexcept nogil:
     """Something may have become possible: wake one worker for it, which wakes the next, and the calling thread."""
     if queue.waiting > 0 and something_to_do_locked(queue, False):
         pthread_cond_signal(&queue.work)
@@ -264,7 +243,7 @@ cdef Task queue_next(Queue* queue, size_t number, Job* job) noexcept nogil:
     """
     cdef Task task = TASK_TICK
     cdef bint waited = False
-    if not enter(queue):
+    if not queue_enter(queue):
         return TASK_END
     while True:
         if queue.stopped:
@@ -289,284 +268,14 @@ cdef Task queue_next(Queue* queue, size_t number, Job* job) noexcept nogil:
             queue.waiting -= 1
     if task != TASK_END and task != TASK_TICK:
         queue.busy += 1
-        wake_locked(queue)
+        queue_wake_locked(queue)
     pthread_mutex_unlock(&queue.lock)
     return task
 
 
-cdef void done_locked(Queue* queue) noexcept nogil:
+cdef void queue_done_locked(Queue* queue) noexcept nogil:
     queue.busy -= 1
-    wake_locked(queue)
-
-
-# ---- the walk -----------------------------------------------------------
-
-
-cdef Batch* queue_batch(Queue* queue) noexcept nogil:
-    """An empty batch for who walks, to be given back with queue_walked; NULL when out of memory."""
-    cdef Batch* batch
-    if not enter(queue):
-        return NULL
-    batch = stock_batch(&queue.stock)
-    pthread_mutex_unlock(&queue.lock)
-    if batch == NULL:
-        batch = batch_new()
-    if batch != NULL:
-        batch.references = 1
-    return batch
-
-
-cdef void remember_path_locked(Queue* queue, const char* path, size_t length) noexcept nogil:
-    cdef char* grown
-    if length > queue.path_capacity:
-        grown = <char*>realloc(queue.path, length * 2)
-        if grown == NULL:
-            return
-        queue.path = grown
-        queue.path_capacity = length * 2
-    if length > 0:
-        memcpy(queue.path, path, length)
-    queue.path_length = length
-
-
-cdef int queue_walked(Queue* queue, Batch* batch, bint last, bint out_of_descriptors) noexcept nogil:
-    """The walk gave `batch`, perhaps empty; `last`: there will be no more. 0, or -1: out of memory."""
-    cdef Piece* piece = NULL
-    cdef int result = 0
-    if not enter(queue):
-        return -1
-    if batch.count > 0:
-        remember_path_locked(queue, batch.text + batch.items[batch.count - 1].path,
-                             batch.items[batch.count - 1].path_length)
-        piece = stock_piece(&queue.stock, PIECE_NAMES)
-        if piece == NULL:
-            result = -1
-    if piece != NULL:
-        piece.batch = batch
-        piece.item_end = batch.count
-        queue.queued += 1
-        queue.names += 1
-        if queue.last == NULL:
-            queue.first = piece
-        else:
-            queue.last.next = piece
-        queue.last = piece
-    else:
-        stock_return_batch(&queue.stock, batch)
-    queue.walking = False
-    queue.walked = last
-    queue.walks_alone = out_of_descriptors
-    done_locked(queue)
-    pthread_mutex_unlock(&queue.lock)
-    return result
-
-
-# ---- pieces -------------------------------------------------------------
-
-
-cdef void link_behind_locked(Queue* queue, Piece* piece, Piece* new) noexcept nogil:
-    new.next = piece.next
-    piece.next = new
-    if queue.last == piece:
-        queue.last = new
-
-
-cdef bint give_names_locked(Queue* queue, Piece* piece, PieceOrder order) noexcept nogil:
-    """All items that `piece` has left go to pieces of their own behind it. False: out of memory.
-
-    Where workers have nothing to do there are many pieces, so that several may go on at once.
-    """
-    cdef size_t most = SPLIT_ITEMS if queue.waiting > 0 and order == ORDER_NONE and not queue.caller_fills else BATCH_ITEMS
-    cdef Piece* last = piece
-    cdef Piece* tail
-    while piece.item < piece.item_end:
-        tail = stock_piece(&queue.stock, PIECE_NAMES)
-        if tail == NULL:
-            return False
-        tail.batch = piece.batch
-        tail.batch.references += 1
-        tail.order = order
-        tail.item = piece.item
-        tail.item_end = piece.item + most if piece.item_end - piece.item > most else piece.item_end
-        piece.item = tail.item_end
-        queue.queued += 1
-        queue.names += 1
-        link_behind_locked(queue, last, tail)
-        last = tail
-    stock_return_batch(&queue.stock, piece.batch)
-    piece.batch = NULL
-    return True
-
-
-cdef int queue_divide(Queue* queue, Piece* piece, Body* body, uint64_t offset, uint64_t left,
-                      PieceOrder order) noexcept nogil:
-    """Put what is left behind `piece`: a part of `body` if not NULL, then its items. 0, or -1: out of memory.
-
-    `body` gets a reference more. `order` says when those items may go on.
-    """
-    cdef Piece* rest = NULL
-    cdef bint enough = True
-    if not enter(queue):
-        return -1
-    if body != NULL:
-        rest = stock_piece(&queue.stock, PIECE_BODY)
-        enough = rest != NULL
-    if enough and piece.batch != NULL:
-        enough = give_names_locked(queue, piece, order)
-    if rest != NULL:
-        rest.body = body_take(body)
-        rest.offset = offset
-        rest.left = left
-        if piece.kind == PIECE_BODY:
-            piece.left -= left
-        queue.queued += 1
-        link_behind_locked(queue, piece, rest)
-    wake_locked(queue)
-    pthread_mutex_unlock(&queue.lock)
-    return 0 if enough else -1
-
-
-cdef int queue_cut(Queue* queue, Piece* piece, Body* body, uint64_t direct, Piece** rest) noexcept nogil:
-    """End `piece` here; behind it come `direct` bytes of `body`, past our memory, then what is left. 0, or -1: no memory.
-
-    `rest` is what is left: the end of the body with its padding, then the names. It is the worker's to go on with, like
-    `piece` before; or NULL: there is no chunk for it, or enough is waiting to be written, and somebody takes it later.
-    """
-    cdef Piece* middle = NULL
-    cdef Piece* tail = NULL
-    if not enter(queue):
-        return -1
-    middle = stock_piece(&queue.stock, PIECE_DIRECT)
-    tail = stock_piece(&queue.stock, PIECE_NAMES)
-    if middle == NULL or tail == NULL:
-        if middle != NULL:
-            stock_return_piece(&queue.stock, middle)
-        if tail != NULL:
-            stock_return_piece(&queue.stock, tail)
-        pthread_mutex_unlock(&queue.lock)
-        return -1
-    tail.batch = piece.batch
-    tail.item = piece.item
-    tail.item_end = piece.item_end
-    piece.batch = NULL
-    tail.order = piece.order
-    tail.body = body_take(body)
-    tail.offset = direct
-    middle.body = body_take(body)
-    middle.left = middle.size = direct
-    middle.state = PIECE_FILLED
-    piece.size = piece.chunk.length
-    piece.state = PIECE_FILLED
-    link_behind_locked(queue, piece, tail)
-    link_behind_locked(queue, piece, middle)
-    if queue.first == piece:
-        place_locked(queue)
-    rest[0] = NULL
-    if not queue.sated:
-        tail.chunk = stock_chunk(&queue.stock)
-    if tail.chunk != NULL:
-        tail.state = PIECE_FILLING
-        rest[0] = tail
-    else:
-        queue.queued += 1
-    wake_locked(queue)
-    pthread_mutex_unlock(&queue.lock)
-    return 0
-
-
-cdef bint queue_in_turn(Queue* queue, Piece* piece, PieceOrder order) noexcept nogil:
-    """Does `order` hold for `piece`, which is being filled? Once it does, it goes on to."""
-    cdef const Piece* before
-    cdef bint result = True
-    if not enter(queue):
-        return False
-    before = queue.first
-    while before != piece and result:
-        result = order == ORDER_SIZED and has_size(before)
-        before = before.next
-    pthread_mutex_unlock(&queue.lock)
-    return result
-
-
-cdef uint64_t queue_place(Queue* queue, Piece* piece) noexcept nogil:
-    """The offset in the archive where `piece`, which is in turn, begins."""
-    cdef const Piece* before
-    cdef uint64_t result
-    if not enter(queue):
-        return 0
-    result = queue.end
-    before = queue.first
-    while before != piece:
-        result += size_of(before)
-        before = before.next
-    pthread_mutex_unlock(&queue.lock)
-    return result
-
-
-cdef void place_locked(Queue* queue) noexcept nogil:
-    """Give a place to every piece that has only filled ones before it, and notes their turn."""
-    cdef Piece* piece = queue.first
-    while piece != NULL and piece.state == PIECE_FILLED:
-        notes_move(&piece.notes, &queue.notes)
-        if piece.failed:
-            stop_locked(queue)
-            return
-        queue.first = piece.next
-        if queue.first == NULL:
-            queue.last = NULL
-        piece.at = queue.end
-        queue.end += piece.size
-        piece.next = NULL
-        if piece.size == 0:
-            stock_return_piece(&queue.stock, piece)
-        else:
-            if queue.ready_last == NULL:
-                queue.ready = piece
-            else:
-                queue.ready_last.next = piece
-            queue.ready_last = piece
-            queue.ready_count += 1
-            if piece.chunk != NULL:
-                queue.ready_bytes += piece.chunk.length
-            if queue.ready_count >= READY_COUNT or queue.ready_bytes >= READY_BYTES:
-                queue.sated = True
-        piece = queue.first
-
-
-cdef void queue_filled(Queue* queue, Piece* piece) noexcept nogil:
-    """`piece` is complete in its chunk, or has failed."""
-    if not enter(queue):
-        return
-    piece.state = PIECE_FILLED
-    piece.size = piece.chunk.length
-    if piece.kind == PIECE_NAMES:
-        queue.names -= 1
-    if piece.batch != NULL:
-        stock_return_batch(&queue.stock, piece.batch)
-        piece.batch = NULL
-    if piece.failed:
-        queue.failing = True
-    if queue.first == piece:
-        place_locked(queue)
-    done_locked(queue)
-    pthread_mutex_unlock(&queue.lock)
-
-
-cdef void queue_left(Queue* queue) noexcept nogil:
-    """The worker has nothing in hand any more: queue_cut left the rest to others."""
-    if not enter(queue):
-        return
-    done_locked(queue)
-    pthread_mutex_unlock(&queue.lock)
-
-
-cdef void queue_written(Queue* queue, Job* job) noexcept nogil:
-    if not enter(queue):
-        return
-    stock_return_list(&queue.stock, job.piece)
-    queue.writing = False
-    done_locked(queue)
-    pthread_mutex_unlock(&queue.lock)
+    queue_wake_locked(queue)
 
 
 # ---- reports and the end ------------------------------------------------
@@ -581,18 +290,18 @@ cdef void queue_note(Queue* queue, Severity severity, const Status* status, Body
         tree = body.tree
         path = body.path
         length = body.path_length
-    if not enter(queue):
+    if not queue_enter(queue):
         return
     if not queue.stopped and not note_add(&queue.notes, severity, status, tree, path, length, body):
-        stop_locked(queue)
+        queue_stop_locked(queue)
     if severity == FATAL:
-        stop_locked(queue)
+        queue_stop_locked(queue)
     pthread_mutex_unlock(&queue.lock)
 
 
 cdef void queue_no_more(Queue* queue) noexcept nogil:
     """The worker that fills names has walked to the end of the archive itself."""
-    if not enter(queue):
+    if not queue_enter(queue):
         return
     queue.walked = True
     pthread_mutex_unlock(&queue.lock)
@@ -603,7 +312,7 @@ cdef size_t queue_path(Queue* queue, char** copy) noexcept nogil:
     cdef size_t length
     if not queue.made:
         return 0
-    if not enter(queue):
+    if not queue_enter(queue):
         return 0
     length = queue.path_length
     copy[0] = <char*>malloc(length + 1)
@@ -618,7 +327,7 @@ cdef size_t queue_path(Queue* queue, char** copy) noexcept nogil:
 cdef bint queue_has_more(Queue* queue) noexcept nogil:
     """Is there work that another worker could take?"""
     cdef bint result
-    if not enter(queue):
+    if not queue_enter(queue):
         return False
     result = not queue.stopped and (queue.queued > 0 or not queue.walked)
     pthread_mutex_unlock(&queue.lock)
@@ -627,7 +336,7 @@ cdef bint queue_has_more(Queue* queue) noexcept nogil:
 
 cdef void queue_activate(Queue* queue, size_t workers) noexcept nogil:
     """Let workers with a number below `workers` work, and no others once they have done what they are at."""
-    if not enter(queue):
+    if not queue_enter(queue):
         return
     if workers > queue.active:
         pthread_cond_broadcast(&queue.parked)
@@ -637,16 +346,16 @@ cdef void queue_activate(Queue* queue, size_t workers) noexcept nogil:
 
 cdef void queue_stop(Queue* queue) noexcept nogil:
     """Nothing more is wanted: everyone gets TASK_END next."""
-    if not enter(queue):
+    if not queue_enter(queue):
         return
-    stop_locked(queue)
+    queue_stop_locked(queue)
     pthread_mutex_unlock(&queue.lock)
 
 
 cdef Note* queue_take_note(Queue* queue) noexcept nogil:
     """The next note in archive order, the caller's to free; NULL when there is none yet."""
     cdef Note* note = NULL
-    if not enter(queue):
+    if not queue_enter(queue):
         return NULL
     while True:
         note = notes_shift(&queue.notes)
@@ -667,7 +376,7 @@ cdef bint queue_hold(Queue* queue, bint caller, Job* job, bint* writes) noexcept
     after doing `job`, if it `writes`.
     """
     cdef bint idle
-    if not enter(queue):
+    if not queue_enter(queue):
         return True
     queue.held = True
     writes[0] = take_ready_locked(queue, caller, True, job)
@@ -681,7 +390,7 @@ cdef bint queue_hold(Queue* queue, bint caller, Job* job, bint* writes) noexcept
 
 
 cdef void queue_release(Queue* queue) noexcept nogil:
-    if not enter(queue):
+    if not queue_enter(queue):
         return
     queue.held = False
     wake_all_locked(queue)

@@ -1,7 +1,6 @@
 # See walk.pxd.
 
 from libc.errno cimport errno
-from libc.stdint cimport uint64_t
 from libc.stdlib cimport free, malloc, qsort, realloc
 from libc.string cimport memcpy, memset, strcmp
 
@@ -9,8 +8,8 @@ from tarcast._core.control cimport control_cancelled, control_stops
 from tarcast._core.dirfd cimport Dirfd, dirfd_drop, dirfd_new, dirfd_take
 from tarcast._core.match cimport Matcher, match_path, match_prunes_matched, match_prunes_unmatched
 from tarcast._core.posix cimport (
-    DT_DIR, DT_UNKNOWN, ELOOP, ENOENT, ENOMEM, ENOTDIR, O_CLOEXEC, O_DIRECTORY, O_NOFOLLOW, O_RDONLY, close, openat, tc_dir, tc_dir_begin,
-    tc_dir_end, tc_dir_next, tc_fstat, tc_lstatat, tc_stat, tc_type_of_mode,
+    DT_DIR, DT_UNKNOWN, ELOOP, ENOENT, ENOMEM, ENOTDIR, O_CLOEXEC, O_DIRECTORY, O_NOFOLLOW, O_RDONLY, close, openat,
+    tc_dir, tc_dir_begin, tc_dir_end, tc_dir_next, tc_fstat, tc_lstatat, tc_stat, tc_type_of_mode,
 )
 from tarcast._core.status cimport STEP_CALLBACK, STEP_MEMORY, STEP_READ_DIR, STEP_REPLACED, STEP_STAT, Status, fail
 from tarcast._core.walk cimport Item, Level, Name, Walker
