@@ -177,7 +177,9 @@ follow_paths = st.builds(
     lambda start, parts: start + b"/".join(parts),
     st.sampled_from([b"", b"/", b"./"]),
     st.lists(follow_parts, min_size=1, max_size=4),
-).filter(lambda path: not os.path.normpath(path).startswith(b".."))
+).filter(
+    lambda path: not os.path.normpath(path.lstrip(b"/")).startswith(b"..")
+)  # the original gives up on those
 
 
 @settings(max_examples=200, **COMMON)
