@@ -10,6 +10,7 @@ import time
 from . import outcome
 from ._core import Export
 from .errors import Cancelled, InputError, OptionError, os_error
+from .limits import LEAST_MEMORY_LIMIT, MEMORY_LIMIT
 from .result import Progress, Result
 from .sinks import make_sink
 from .tree import ENTRY_TYPES, Entry, Tree, check_epoch
@@ -28,10 +29,6 @@ if TYPE_CHECKING:
     class Cancel(Protocol):
         def is_set(self) -> bool: ...
 
-
-# Bytes of archive held in memory unless asked otherwise; and the least that may be asked for.
-MEMORY_LIMIT = 32 << 20
-LEAST_MEMORY_LIMIT = 1 << 20
 
 # How often a progress callable hears of an export, in seconds.
 _PROGRESS_EVERY = 0.1

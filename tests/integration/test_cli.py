@@ -344,6 +344,7 @@ class TestSummary:
             "exit_status": 0,
             "entries": 3,
             "bytes_written": len(data),
+            "bytes_cloned": 0,
             "skipped": 0,
             "dropped": 0,
             "digests": {"sha256": hashlib.sha256(data).hexdigest()},

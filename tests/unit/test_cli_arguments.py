@@ -96,8 +96,9 @@ class TestOptions:
             "fsync": False,
             "compress": None,
             "index": None,
-            "align": None,
-            "sparse": None,
+            "align": False,
+            "sparse": False,
+            "memory_limit": 32 << 20,
             "progress": "auto",
             "summary_json": None,
         }
@@ -112,10 +113,17 @@ class TestOptions:
     def test_nothing_is_abbreviated(self, arguments):
         assert arguments[0] in refuse("a", *arguments)
 
-    @pytest.mark.parametrize("option", ["--compress", "--index", "--align", "--sparse"])
+    @pytest.mark.parametrize("option", ["--compress", "--index"])
     @pytest.mark.parametrize("form", ["{}", "{} gzip", "{}=gzip"])
     def test_planned_options_are_answered(self, option, form):
         assert f"{option} is not available yet" in refuse("a", *form.format(option).split())
+
+    @pytest.mark.parametrize(
+        ("text", "size"),
+        [("1048576", 1 << 20), ("1024K", 1 << 20), ("8M", 8 << 20), ("8m", 8 << 20), ("2G", 2 << 30)],
+    )
+    def test_memory_limit_takes_units(self, text, size):
+        assert parse("a", "--memory-limit", text).memory_limit == size
 
     def test_quiet_is_progress_none(self):
         assert parse("a", "--quiet").progress == "none"
@@ -132,6 +140,13 @@ class TestOptions:
             ("--epoch", "-1"),
             ("--epoch", str(LARGEST_EPOCH + 1)),
             ("--epoch", "9" * 5000),
+            ("--memory-limit", ""),
+            ("--memory-limit", "M"),
+            ("--memory-limit", "1.5M"),
+            ("--memory-limit", "8T"),
+            ("--memory-limit", "-8M"),
+            ("--memory-limit", "1023K"),
+            ("--memory-limit", "9" * 5000),
             ("--threads", "0"),
             ("--threads", "x"),
             ("--threads", "9" * 5000),

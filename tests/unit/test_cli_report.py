@@ -32,6 +32,7 @@ def result(**changes: object) -> SimpleNamespace:
     values = {
         "entries": 12345,
         "bytes_written": 10**9,
+        "bytes_cloned": 0,
         "seconds": 0.5,
         "skipped": 0,
         "dropped": 0,
@@ -51,11 +52,13 @@ def shown(outcome: Outcome, display: Display, capsys, output: str = "o\x1b.tar")
 
 def test_final_line(capsys):
     outcome = Outcome()
-    outcome.finished(result(skipped=2, dropped=3000, digests={"sha256": "ab", "md5": "cd"}))
+    outcome.finished(
+        result(bytes_cloned=99 * 10**7, skipped=2, dropped=3000, digests={"sha256": "ab", "md5": "cd"})
+    )
     assert outcome.status == 1
     assert shown(outcome, Display(), capsys) == [
         "tarcast: o\\x1b.tar: 12,345 entries, 1.00 GB in 0.50 s (2.00 GB/s), "
-        "2 skipped, 3,000 left out by the id map, sha256 ab, md5 cd"
+        "990 MB of it shared with the files, 2 skipped, 3,000 left out by the id map, sha256 ab, md5 cd"
     ]
 
 

@@ -7,11 +7,13 @@ import os
 
 from tarcast.cli.stdio import put
 from tarcast.errors import OptionError
+from tarcast.limits import LEAST_MEMORY_LIMIT, MEMORY_LIMIT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, NoReturn
 
+_UNITS = {"K": 10, "M": 20, "G": 30}
 LARGEST_EPOCH = (1 << 63) - 1  # seconds are a signed 64-bit number in the core
 
 _DESCRIPTION = """\
@@ -32,6 +34,8 @@ examples:
       the same bytes at any time, and their SHA-256
   tarcast create --include 'usr/**' --exclude '**/*.pyc' rootfs/ -o usr.tar
       a part of a tree
+  tarcast create --align --sparse /srv/images -o /srv/images.tar
+      on XFS or btrfs in no time: the archive shares the blocks of the files
   tarcast create linux/amd64=out/amd64 linux/arm64=out/arm64 -o all.tar
       two trees, as linux_amd64/ and linux_arm64/
   tarcast create --idmap 0:100000:65536 /var/lib/machine -o machine.tar
@@ -173,8 +177,21 @@ def create_parser() -> Parser:
         "--threads",
         metavar="N",
         type=_threads,
-        help="1 starts no second thread; default: with more than one core",
+        help="how many read at once; 1 starts none. default: one a core, more while they wait for storage",
     )
+    how.add_argument(
+        "--memory-limit",
+        metavar="SIZE",
+        type=_size,
+        default=MEMORY_LIMIT,
+        help="bytes of archive held in memory at once, such as 8M; K, M and G are 1024, ... (default: 32M)",
+    )
+    how.add_argument(
+        "--align",
+        action="store_true",
+        help="begin large bodies on file-system blocks, and share those with the files on XFS and btrfs",
+    )
+    how.add_argument("--sparse", action="store_true", help="store files with holes without their holes")
     how.add_argument(
         "--on-error",
         choices=("fail", "skip"),
@@ -182,7 +199,7 @@ def create_parser() -> Parser:
         help="what an entry that can't be read does: fail (default; no output appears) or be skipped",
     )
     how.add_argument("--fsync", action="store_true", help="wait until the output is on the disk")
-    for option in ("--compress", "--index", "--align", "--sparse"):
+    for option in ("--compress", "--index"):
         how.add_argument(option, nargs="?", action=_Planned, help=argparse.SUPPRESS)
 
     told = parser.add_argument_group("what is told")
@@ -237,6 +254,16 @@ def _threads(text: str) -> int:
     if not (text.isascii() and text.isdigit()) or not 1 <= int(text[:10]) <= 1024:
         raise argparse.ArgumentTypeError(f'"{text}" is no number from 1 to 1024')
     return int(text)
+
+
+def _size(text: str) -> int:
+    number, unit = (text[:-1], text[-1].upper()) if text[-1:].upper() in tuple(_UNITS) else (text, "")
+    if not (number.isascii() and number.isdigit()) or len(number) > 15:
+        raise argparse.ArgumentTypeError(f'"{text}" is no size: expected bytes, or a number with K, M or G')
+    size = int(number) << _UNITS.get(unit, 0)
+    if size < LEAST_MEMORY_LIMIT:
+        raise argparse.ArgumentTypeError(f'"{text}" is too little: expected at least 1M')
+    return size
 
 
 def _digest(name: str) -> str:

@@ -6,7 +6,7 @@ import os
 import stat
 import sys
 
-from tarcast.cli.progress import Display, amounts, json_text, say_json
+from tarcast.cli.progress import Display, amounts, human, json_text, say_json
 from tarcast.cli.stdio import say
 from tarcast.errors import InputError, OptionError, OutputError, TarcastError, os_error, printable
 
@@ -101,6 +101,8 @@ def error_message(error: BaseException) -> str:
 def _final_line(result: Result, output: str | None) -> str:
     name = "standard output" if output == "-" else printable(output or "")
     parts = [f"tarcast: {name}: {amounts(result.entries, result.bytes_written, result.seconds)}"]
+    if result.bytes_cloned:
+        parts.append(f"{human(result.bytes_cloned)} of it shared with the files")
     if result.skipped:
         parts.append(f"{result.skipped:,} skipped")
     if result.dropped:
@@ -112,9 +114,9 @@ def _final_line(result: Result, output: str | None) -> str:
 def summary(outcome: Outcome, display: Display) -> dict[str, object]:
     """The JSON summary.
 
-    Keys: version, exit_status, entries, bytes_written, seconds, skipped, dropped, digests (name: hex),
-    warnings (path, step, message, errno each), warnings_lost (how many more there were) and error: null, or
-    type, path, step, message, errno.
+    Keys: version, exit_status, entries, bytes_written, bytes_cloned, seconds, skipped, dropped,
+    digests (name: hex), warnings (path, step, message, errno each), warnings_lost (how many more there were)
+    and error: null, or type, path, step, message, errno.
     After a failure, entries and bytes_written are those of the last progress report.
     """
     from tarcast._version import __version__
@@ -126,6 +128,7 @@ def summary(outcome: Outcome, display: Display) -> dict[str, object]:
         "exit_status": outcome.status,
         "entries": counted.entries if counted else 0,
         "bytes_written": counted.bytes_written if counted else 0,
+        "bytes_cloned": result.bytes_cloned if result else 0,
         "seconds": round(result.seconds if result else outcome.seconds, 6),
         "skipped": result.skipped if result else 0,
         "dropped": result.dropped if result else 0,
