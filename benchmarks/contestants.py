@@ -12,20 +12,27 @@ import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from benchmarks.calls import name_of, options_of, same_bytes, shown
 from benchmarks.measure import ROOT, TIMEOUT, RunFailed, Sample, Worker, environment, run_command
 
 # Stand for the tree and the output in the commands that a report shows.
 TREE, OUT = "TREE", "OUT"
+ONE_THREAD = name_of({"threads": 1})
 
 
 class Contestant(abc.ABC):
-    """One row of the table. `exact` ones owe each other the same bytes."""
+    """One row of the table.
+
+    `exact` ones owe each other the same bytes. `compared` ones write others on purpose, and the content of
+    their archive is compared with the tree instead.
+    """
 
     kind = ""
 
-    def __init__(self, name: str, exact: bool = False) -> None:
+    def __init__(self, name: str, exact: bool = False, compared: bool = False) -> None:
         self.name = name
         self.exact = exact
+        self.compared = compared
         self.version = ""
         self.absent: str | None = None
 
@@ -34,8 +41,11 @@ class Contestant(abc.ABC):
         return ""
 
     @abc.abstractmethod
-    def run(self, tree: Path, sink: str, output: Path, watch: bool = False) -> Sample:
-        """Write `tree` once to `output`; with `watch` its peak memory is looked at, which takes time."""
+    def run(self, tree: Path, sink: str, output: Path, watch: bool = False, flush: bool = False) -> Sample:
+        """Write `tree` once to `output`; with `watch` its peak memory is looked at, which takes time.
+
+        With `flush` the time ends when the output, a file, is on the disk.
+        """
 
     def close(self) -> None:  # noqa: B027 - most have nothing to free
         """Free what `run` needed."""
@@ -46,8 +56,8 @@ class Library(Contestant):
 
     kind = "library"
 
-    def __init__(self, name: str, call: str, exact: bool = False) -> None:
-        super().__init__(name, exact)
+    def __init__(self, name: str, call: str, exact: bool = False, compared: bool = False) -> None:
+        super().__init__(name, exact, compared)
         self._call = call
         self._worker = Worker(name)
         self.version, self.absent = self._worker.version, self._worker.absent
@@ -55,8 +65,8 @@ class Library(Contestant):
     def asked(self, sink: str) -> str:
         return f"{self._call}, in a running interpreter{', OUT a pipe to cat' if sink == 'pipe' else ''}"
 
-    def run(self, tree: Path, sink: str, output: Path, watch: bool = False) -> Sample:
-        return self._worker.run(tree, sink, output)
+    def run(self, tree: Path, sink: str, output: Path, watch: bool = False, flush: bool = False) -> Sample:
+        return self._worker.run(tree, sink, output, flush)
 
     def close(self) -> None:
         self._worker.close()
@@ -80,9 +90,9 @@ class Command(Contestant):
         shown = shlex.join([Path(argv[0]).name, *argv[1:]])
         return shown if sink == "file" else f"{shown} | cat >/dev/null"
 
-    def run(self, tree: Path, sink: str, output: Path, watch: bool = False) -> Sample:
+    def run(self, tree: Path, sink: str, output: Path, watch: bool = False, flush: bool = False) -> Sample:
         argv = self._argv(str(tree), "-" if sink == "pipe" else str(output))
-        return run_command(argv, sink, output, tree.parent, watch)
+        return run_command(argv, sink, output, tree.parent, watch, flush)
 
 
 class Absent(Contestant):
@@ -92,7 +102,7 @@ class Absent(Contestant):
         super().__init__(name)
         self.absent = reason
 
-    def run(self, tree: Path, sink: str, output: Path, watch: bool = False) -> Sample:
+    def run(self, tree: Path, sink: str, output: Path, watch: bool = False, flush: bool = False) -> Sample:
         raise RunFailed(f"absent: {self.absent}")
 
 
@@ -178,19 +188,24 @@ def _go_original(cache: Path) -> Contestant:
     return found
 
 
-def _library(name: str, call: str, exact: bool = False) -> Contestant:
-    found = Library(name, call, exact)
+def _library(name: str, call: str, exact: bool = False, compared: bool = False) -> Contestant:
+    found = Library(name, call, exact, compared)
     return Absent(name, found.absent) if found.absent is not None else found
 
 
+def _tarcast_call(name: str) -> Contestant:
+    options = options_of(name)
+    assert options is not None
+    exact = same_bytes(options)
+    return _library(name, shown(options), exact=exact, compared=not exact)
+
+
 def finders(cache: Path) -> dict[str, Callable[[], Contestant]]:
-    """Everyone, in the table's order."""
+    """Everyone who takes part unasked, in the table's order."""
     xattrs = ["--xattrs", "--xattrs-include=*"]
     return {
-        "tarcast": lambda: _library("tarcast", "tarcast.write_tar(TREE, OUT)", exact=True),
-        "tarcast-one-thread": lambda: _library(
-            "tarcast-one-thread", "tarcast.write_tar(TREE, OUT, threads=1)", exact=True
-        ),
+        "tarcast": lambda: _tarcast_call("tarcast"),
+        ONE_THREAD: lambda: _tarcast_call(ONE_THREAD),
         "tarcast-command": _tarcast_command,
         "gnu-tar": lambda: _gnu_tar("gnu-tar", []),
         "gnu-tar-xattrs": lambda: _gnu_tar("gnu-tar-xattrs", xattrs),
@@ -206,7 +221,23 @@ def finders(cache: Path) -> dict[str, Callable[[], Contestant]]:
 NAMES = tuple(finders(Path(os.devnull)))
 
 
+def in_order(only: Iterable[str]) -> list[str]:
+    """The table's order; calls of tarcast with other options stand behind its usual calls, as asked."""
+    names = dict.fromkeys(only)
+    calls = NAMES.index(ONE_THREAD) + 1
+    asked = [name for name in names if name not in NAMES]
+    known = [name for name in NAMES if name in names]
+    return [
+        *(name for name in known if NAMES.index(name) < calls),
+        *asked,
+        *(name for name in known if NAMES.index(name) >= calls),
+    ]
+
+
 def find(cache: Path, only: Iterable[str] | None = None) -> list[Contestant]:
     """Look for everyone in `only` (or for all); the absent ones are in the answer, with their reasons."""
-    wanted = set(NAMES if only is None else only)
-    return [look() for name, look in finders(cache).items() if name in wanted]
+    known = finders(cache)
+    return [
+        known[name]() if name in known else _tarcast_call(name)
+        for name in in_order(NAMES if only is None else only)
+    ]

@@ -33,6 +33,16 @@ def file_system(path: Path, mountinfo: str) -> str:
     return kind
 
 
+def page_reporting(
+    parameter: Path = Path("/sys/module/page_reporting/parameters/page_reporting_order"),
+) -> str:
+    """The order from which a guest gives free pages back to its host, which makes writing slow at random."""
+    try:
+        return f"order {parameter.read_text(encoding='ascii').strip()}"
+    except OSError:
+        return "none"
+
+
 def _git(*words: str) -> str:
     try:
         done = subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=False)
@@ -47,9 +57,12 @@ def commit() -> str:
     return f"{name}-dirty" if _git(*STATUS) else name
 
 
-def facts(where: Path) -> dict[str, str]:
+def facts(where: Path, image: str | None = None) -> dict[str, str]:
+    """`image` is what there is to say of a file system that was made for this run."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     cores = f"{len(os.sched_getaffinity(0))} of {os.cpu_count()} usable"
+    mounts = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="replace")
+    kind = file_system(where.resolve(), mounts)
     return {
         "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "commit": commit(),
@@ -57,9 +70,8 @@ def facts(where: Path) -> dict[str, str]:
         "cores": cores,
         "memory": f"{memory / 2**30:.1f} GiB",
         "kernel": platform.release(),
+        "page reporting": page_reporting(),
         "python": f"{platform.python_implementation()} {platform.python_version()}",
-        "file system": file_system(
-            where.resolve(), Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="replace")
-        ),
+        "file system": f"{kind}, {image}" if image else kind,
         "load at start": f"{os.getloadavg()[0]:.2f}",
     }

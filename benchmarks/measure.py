@@ -18,8 +18,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.flush import to_disk
+
 ROOT = Path(__file__).resolve().parent.parent
 TIMEOUT = 1800.0
+SECTOR = 512  # the unit of ru_inblock, whatever the disk's
 # Set by the user for other purposes, these would change what a contestant writes.
 UNWANTED = ("SOURCE_DATE_EPOCH", "TAR_OPTIONS", "TAPE", "POSIXLY_CORRECT")
 
@@ -30,11 +33,17 @@ class RunFailed(Exception):
 
 @dataclass(frozen=True)
 class Sample:
-    """One run. `peak` is bytes of resident memory: a command's in all, a library's above its idle worker."""
+    """One run. `peak` is bytes of resident memory: a command's in all, a library's above its idle worker.
+
+    `read` is bytes that came from storage and not from the page cache; `cloned` bytes of the output that
+    share blocks with the tree, None from who was not asked for that.
+    """
 
     seconds: float
     cpu: float
     peak: int | None
+    read: int = 0
+    cloned: int | None = None
 
 
 def environment() -> dict[str, str]:
@@ -55,8 +64,12 @@ def warm(tree: Path, scratch: Path) -> None:
     and getting it again costs a fault a page, which would be charged to whoever comes after a pause.
     """
     if shutil.which("tar") is not None:
-        subprocess.run(["tar", "-cf", scratch, "-C", tree, "."], check=True, env=environment())
-        scratch.unlink()
+        try:
+            subprocess.run(["tar", "-cf", scratch, "-C", tree, "."], check=True, env=environment())
+        except subprocess.CalledProcessError as error:
+            raise RunFailed(f"while warming up: {error}") from error
+        finally:
+            scratch.unlink(missing_ok=True)
 
 
 def peak_of(pid: int | str) -> int:
@@ -92,8 +105,12 @@ class _Watch:
         return self.peak
 
 
-def run_command(argv: Sequence[str], sink: str, output: Path, cwd: Path, watch: bool = False) -> Sample:
+def run_command(
+    argv: Sequence[str], sink: str, output: Path, cwd: Path, watch: bool = False, flush: bool = False
+) -> Sample:
     """Time a whole process, from before it is started until it is reaped (and `cat` too, with a pipe).
+
+    With `flush` the time ends when `output` is on the disk.
 
     The kernel's own figure for the peak (`ru_maxrss`) starts at what this interpreter had when it started the
     command, so it is given only where it is above that. With `watch` the peak is read from outside instead.
@@ -121,10 +138,16 @@ def run_command(argv: Sequence[str], sink: str, output: Path, cwd: Path, watch: 
         alarm.start()
         try:
             _, status, usage = os.wait4(process.pid, 0)
+        except BaseException:  # Ctrl-C: what still runs would hold on to the tree and the output
+            process.kill()
+            process.wait()
+            raise
         finally:
             alarm.cancel()
         process.returncode = os.waitstatus_to_exitcode(status)
         piped = cat.wait() if cat is not None else 0
+        if flush and not process.returncode:
+            to_disk(output)
         seconds = time.perf_counter() - start
         seen = watcher.stop() if watcher else 0
         if process.returncode or piped:
@@ -133,7 +156,7 @@ def run_command(argv: Sequence[str], sink: str, output: Path, cwd: Path, watch: 
             raise RunFailed(f"exit {process.returncode}{f': {said[-1]}' if said else ''}"[:300])
     told = usage.ru_maxrss * 1024
     peak = told if told > floor else (seen or None)
-    return Sample(seconds, usage.ru_utime + usage.ru_stime, peak)
+    return Sample(seconds, usage.ru_utime + usage.ru_stime, peak, usage.ru_inblock * SECTOR)
 
 
 class Worker:
@@ -173,10 +196,10 @@ class Worker:
         answer: dict[str, Any] = json.loads(line)
         return answer
 
-    def run(self, tree: Path, sink: str, output: Path) -> Sample:
-        """One call. Its time excludes everything but the call (and `cat`'s last byte, with a pipe)."""
+    def run(self, tree: Path, sink: str, output: Path, flush: bool = False) -> Sample:
+        """One call. Its time excludes everything but the call (and `cat`'s last byte, or the flush)."""
         assert self._process.stdin is not None
-        job = {"tree": str(tree), "sink": sink, "output": str(output)}
+        job = {"tree": str(tree), "sink": sink, "output": str(output), "flush": flush}
         try:
             self._process.stdin.write(json.dumps(job).encode() + b"\n")
             self._process.stdin.flush()
@@ -185,7 +208,10 @@ class Worker:
         answer = self._hear()
         if "error" in answer:
             raise RunFailed(str(answer["error"])[:300])
-        return Sample(answer["seconds"], answer["cpu"], max(0, int(answer["peak"]) - self.idle))
+        peak = max(0, int(answer["peak"]) - self.idle)
+        return Sample(
+            answer["seconds"], answer["cpu"], peak, answer["inblock"] * SECTOR, answer.get("cloned")
+        )
 
     def close(self) -> None:
         for stream in (self._process.stdin, self._process.stdout):

@@ -48,6 +48,9 @@ class Row:
     peak: int | None = None
     output_bytes: int | None = None
     sha256: str | None = None
+    compared: bool = False
+    read: list[int] = field(default_factory=list)
+    cloned: list[int] = field(default_factory=list)
 
 
 @dataclass
@@ -62,11 +65,13 @@ class Work:
     facts: TreeFacts
     rows: list[Row]
     differing: list[str] = field(default_factory=list)
+    flush: bool = False
 
     def title(self) -> str:
         tree = f"{self.facts.entries:,} entries, {self.facts.data / 1e6:,.1f} MB"
+        sink = f"a {self.sink}, until it is on the disk" if self.flush else f"a {self.sink}"
         cache = "cold cache" if self.cold else "warm cache"
-        return f"{self.name} (scale {self.scale:g}): {tree}; to a {self.sink}, {cache}, {self.rounds} rounds"
+        return f"{self.name} (scale {self.scale:g}): {tree}; to {sink}, {cache}, {self.rounds} rounds"
 
 
 def _times(work: Work, name: str) -> list[float]:
@@ -74,7 +79,9 @@ def _times(work: Work, name: str) -> list[float]:
 
 
 def _ratio(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2f}"
+    if value is None:
+        return "-"
+    return f"{value:.2f}" if value >= 0.1 else f"{value:.2g}"  # a thousandth of the time is no 0.00
 
 
 def _peak(row: Row) -> str:
@@ -138,9 +145,33 @@ def identity(work: Work) -> str:
     return f"identical output: {', '.join(names)} (sha256 {str(exact[0].sha256)[:16]}...){unproven}"
 
 
+def _megabytes(count: int) -> str:
+    return f"{count / 1e6:,.1f}"
+
+
+def remarks(work: Work) -> list[str]:
+    """What is said below a table: whether it can be trusted, and what its seconds do not show."""
+    text = [identity(work)]
+    valid = [row for row in work.rows if row.seconds and row.problem is None]
+    compared = [row.name for row in valid if row.compared]
+    if compared:
+        text.append(f"other bytes, content equal to the tree's by GNU tar --compare: {', '.join(compared)}")
+    shared = [
+        f"{row.name} {_megabytes(min(row.cloned))} of {_megabytes(row.output_bytes or 0)} MB"
+        for row in valid
+        if row.cloned
+    ]
+    if shared:
+        text.append(f"shares the blocks of the tree: {', '.join(shared)}")
+    if work.cold:
+        read = [f"{row.name} {_megabytes(min(row.read))}" for row in valid if row.read]
+        text.append(f"MB read from storage in every run, at least: {', '.join(read) or 'not known'}")
+    return text
+
+
 def plain(work: Work) -> str:
     lines = [cells(work, row) for row in work.rows]
-    return f"{work.title()}\n\n{table(HEADINGS, lines)}\n\n{identity(work)}\n"
+    return "\n".join([work.title(), "", table(HEADINGS, lines), "", *remarks(work), ""])
 
 
 def _escape(cell: str) -> str:
@@ -159,7 +190,9 @@ def markdown(machine: Mapping[str, str], works: Sequence[Work]) -> str:
     text = ["# Benchmark", "", markdown_table(("machine", ""), list(machine.items())), ""]
     for work in works:
         lines = [cells(work, row) for row in work.rows]
-        text += [f"## {work.title()}", "", markdown_table(HEADINGS, lines), "", identity(work), ""]
+        text += [f"## {work.title()}", "", markdown_table(HEADINGS, lines), ""]
+        for remark in remarks(work):
+            text += [remark, ""]
         text += ["Commands:", ""]
         text += [f"- {r.name}: `{r.command}` ({r.version})" for r in work.rows if r.absent is None]
         text.append("")

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.check import TreeFacts, count_entries, sha256, tree_facts
+from benchmarks.check import TreeFacts, count_entries, difference, sha256, tree_facts
 from benchmarks.contestants import Contestant
 from benchmarks.measure import RunFailed, Sample, settle, warm
 from benchmarks.report import Row, Work
@@ -24,6 +24,7 @@ class Conditions:
     cold: bool
     scale: float
     where: Path  # holds the outputs while they exist, and an empty tree
+    flush: bool = False  # the time ends when the output is on the disk
 
 
 def say(text: str) -> None:
@@ -48,6 +49,9 @@ def check_output(
             row.problem = f"{count:,} entries in the archive, {facts.entries:,} in the tree"
         elif contestant.exact:
             row.sha256 = sha256(output)
+        elif contestant.compared:
+            row.problem = difference(output, tree)
+            row.compared = True
     except (RunFailed, OSError, ValueError) as error:
         row.problem = str(error)
     finally:
@@ -65,8 +69,10 @@ def timed_run(contestant: Contestant, row: Row, tree: Path, conditions: Conditio
         primed = conditions.where / f"{contestant.name}.primed"
         contestant.run(empty_tree(conditions.where), "file", primed)
         primed.unlink(missing_ok=True)
+    if conditions.flush:  # that these files came and went is written too, and must not be in someone's time
+        os.sync()
     try:
-        sample = contestant.run(tree, conditions.sink, output)
+        sample = contestant.run(tree, conditions.sink, output, flush=conditions.flush)
         if to_file and output.stat().st_size != row.output_bytes:
             raise RunFailed(f"{output.stat().st_size:,} bytes this time, {row.output_bytes:,} when checked")
     finally:
@@ -86,7 +92,14 @@ def measure_work(name: str, tree: Path, contestants: Sequence[Contestant], condi
     facts = tree_facts(tree)
     rows = {c.name: Row(c.name, c.kind, c.asked(conditions.sink), c.version, c.absent) for c in contestants}
     work = Work(
-        name, conditions.scale, conditions.sink, conditions.cold, conditions.rounds, facts, [*rows.values()]
+        name,
+        conditions.scale,
+        conditions.sink,
+        conditions.cold,
+        conditions.rounds,
+        facts,
+        [*rows.values()],
+        flush=conditions.flush,
     )
     running = [c for c in contestants if c.absent is None]
     for contestant in running:
@@ -107,6 +120,9 @@ def measure_work(name: str, tree: Path, contestants: Sequence[Contestant], condi
                 continue
             row.seconds.append(sample.seconds)
             row.cpu.append(sample.cpu)
+            row.read.append(sample.read)
+            if sample.cloned is not None:
+                row.cloned.append(sample.cloned)
             _note_peak(row, sample)
             told.append(f"{row.name} {sample.seconds:.3f}")
         say(f"  {name} round {number + 1}/{conditions.rounds}: {', '.join(told)}")

@@ -1,17 +1,18 @@
 """The running interpreter that library contestants live in: imports once, then times one call per job.
 
 Started by `measure.Worker` as `python -m benchmarks.worker KIND`. Speaks JSON, one object a line: first
-`{"version": ..., "idle": bytes}` or `{"absent": reason}`, then for each job `{"tree", "sink", "output"}` an
-answer `{"seconds", "cpu", "peak"}` or `{"error": reason}`. Ends at the end of its input.
+`{"version": ..., "idle": bytes}` or `{"absent": reason}`, then for each job
+`{"tree", "sink", "output", "flush"}` an answer `{"seconds", "cpu", "peak", "inblock", "cloned"}` or
+`{"error": reason}`. Ends at the end of its input.
 
 With the sink "file" the call writes `output` itself; with "pipe" it writes to a pipe that `cat` empties
-into `output`, and the time ends when `cat` has. Starting `cat` is not timed.
+into `output`, and the time ends when `cat` has. Starting `cat` is not timed. With `flush` the time ends when
+a file is on the disk, which is no part of the CPU.
 """
 
 from __future__ import annotations
 
 import contextlib
-import functools
 import gc
 import importlib
 import json
@@ -24,54 +25,61 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-# (tree, path of the output or descriptor of the pipe). The callee may close the descriptor.
-Write = Callable[[str, str | int], object]
+from benchmarks.calls import Options, options_of
+from benchmarks.flush import to_disk
+
+# (tree, path of the output or descriptor of the pipe). The callee may close the descriptor. Gives the bytes
+# that share blocks with the tree, if it was asked to share.
+Write = Callable[[str, str | int], int | None]
 
 
-def _tarcast() -> tuple[str, Write]:
+def _tarcast(options: Options) -> tuple[str, Write]:
     module = importlib.import_module("tarcast")
-    return str(getattr(module, "__version__", "unknown")), module.write_tar
 
+    def write(tree: str, sink: str | int) -> int | None:
+        result = module.write_tar(tree, sink, **options)
+        return int(result.bytes_cloned) if options.get("align") else None
 
-def _tarcast_one_thread() -> tuple[str, Write]:
-    version, write_tar = _tarcast()
-    return version, functools.partial(write_tar, threads=1)
+    return str(getattr(module, "__version__", "unknown")), write
 
 
 def _fastar() -> tuple[str, Write]:
     module = importlib.import_module("fastar")
     version = importlib.import_module("importlib.metadata").version("fastar")
 
-    def write(tree: str, sink: str | int) -> None:
+    def write(tree: str, sink: str | int) -> int | None:
         # It takes paths only; the descriptor's own path opens the same pipe.
         path = sink if isinstance(sink, str) else f"/proc/self/fd/{sink}"
         with module.open(path, "w") as archive:
             archive.append(tree, arcname=".")
+        return None
 
     return str(version), write
 
 
 def _tarfile() -> tuple[str, Write]:
-    def write(tree: str, sink: str | int) -> None:
+    def write(tree: str, sink: str | int) -> int | None:
         if isinstance(sink, str):
             with tarfile.open(sink, "w", format=tarfile.PAX_FORMAT) as archive:
                 archive.add(tree, arcname=".")
-            return
+            return None
         with (
             open(sink, "wb", closefd=False) as pipe,
             tarfile.open(fileobj=pipe, mode="w|", format=tarfile.PAX_FORMAT) as archive,
         ):
             archive.add(tree, arcname=".")
+        return None
 
     return f"python {sys.version.split()[0]}", write
 
 
-KINDS: dict[str, Callable[[], tuple[str, Write]]] = {
-    "tarcast": _tarcast,
-    "tarcast-one-thread": _tarcast_one_thread,
-    "fastar": _fastar,
-    "tarfile": _tarfile,
-}
+KINDS: dict[str, Callable[[], tuple[str, Write]]] = {"fastar": _fastar, "tarfile": _tarfile}
+
+
+def load(kind: str) -> tuple[str, Write]:
+    """Import what a contestant needs; its version, and how it is called."""
+    options = options_of(kind)
+    return _tarcast(options) if options is not None else KINDS[kind]()
 
 
 def high_water() -> int:
@@ -88,18 +96,22 @@ def reset_high_water() -> None:
         clear.write("5")
 
 
-def cpu_seconds() -> float:
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    return usage.ru_utime + usage.ru_stime
+def usage() -> tuple[float, int]:
+    """Seconds of CPU and blocks read from storage, so far, by all threads of this process."""
+    own = resource.getrusage(resource.RUSAGE_SELF)
+    return own.ru_utime + own.ru_stime, own.ru_inblock
 
 
-def call(write: Write, job: dict[str, str]) -> dict[str, float]:
+def call(write: Write, job: dict[str, Any]) -> dict[str, float | None]:
     """Run one job and say how long it took, what CPU it used and how large this process became."""
     gc.collect()
     if job["sink"] == "file":
         reset_high_water()
-        cpu, start = cpu_seconds(), time.perf_counter()
-        write(job["tree"], job["output"])
+        before, start = usage(), time.perf_counter()
+        cloned = write(job["tree"], job["output"])
+        after = usage()
+        if job["flush"]:
+            to_disk(job["output"])
         seconds = time.perf_counter() - start
     else:
         with open(job["output"], "wb") as output:
@@ -108,17 +120,23 @@ def call(write: Write, job: dict[str, str]) -> dict[str, float]:
         descriptor = os.dup(cat.stdin.fileno())
         cat.stdin.close()
         reset_high_water()
-        cpu, start = cpu_seconds(), time.perf_counter()
+        before, start = usage(), time.perf_counter()
         try:
-            write(job["tree"], descriptor)
+            cloned = write(job["tree"], descriptor)
         finally:
             with contextlib.suppress(OSError):  # closed by the callee
                 os.close(descriptor)
             status = cat.wait()
-        seconds = time.perf_counter() - start
+        seconds, after = time.perf_counter() - start, usage()
         if status:
             raise RuntimeError(f"cat ended with {status}")
-    return {"seconds": seconds, "cpu": cpu_seconds() - cpu, "peak": high_water()}
+    return {
+        "seconds": seconds,
+        "cpu": after[0] - before[0],
+        "peak": high_water(),
+        "inblock": after[1] - before[1],
+        "cloned": cloned,
+    }
 
 
 def main() -> int:
@@ -131,7 +149,7 @@ def main() -> int:
             answers.flush()
 
         try:
-            version, write = KINDS[sys.argv[1]]()
+            version, write = load(sys.argv[1])
         except Exception as error:  # an import may fail in any way; the table shows how
             answer({"absent": f"{type(error).__name__}: {error}"})
             return 0
@@ -147,4 +165,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    with contextlib.suppress(KeyboardInterrupt):  # the runner says it once, for all of us
+        sys.exit(main())

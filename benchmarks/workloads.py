@@ -132,6 +132,19 @@ def owners(root: Path, scale: float) -> None:
 
 TREES = {f.__name__: f for f in (small, mid, large, million, deep, links, xattrs, holes, owners)}
 
+# MiB at scale 1: the tree, on blocks of 4 KiB, and the largest archive that any contestant makes of it.
+ROOM = {
+    "small": (420, 450),
+    "mid": (1700, 1700),
+    "large": (2100, 2100),
+    "million": (4500, 2100),
+    "deep": (100, 100),
+    "links": (100, 100),
+    "xattrs": (200, 100),
+    "holes": (150, 8300),
+    "owners": (120, 100),
+}
+
 
 def make(name: str, where: Path, scale: float) -> Path:
     """Make the tree `where/name` unless it is there, and return its path."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import tarfile
 from collections import Counter
 from pathlib import Path
@@ -10,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from benchmarks import memory, report
-from benchmarks.check import TreeFacts, count_entries, tree_facts
-from benchmarks.machine import cpu_model, file_system
+from benchmarks.check import TreeFacts, count_entries, difference, tree_facts
+from benchmarks.machine import cpu_model, facts, file_system, page_reporting
 from benchmarks.report import HEADINGS, Row, Work
-from benchmarks.run import main
 from benchmarks.stats import paired_range, ratio, running_order, summarize
 from benchmarks.workloads import make
+from tarcast import write_tar
 
 
 def row(name: str, seconds: list[float], **more: object) -> Row:
@@ -98,6 +99,8 @@ def test_cells_hold_ratios_rates_and_peaks() -> None:
     ]  # fmt: skip
     assert report.cells(work(ours), ours)[7] == "+3.0"
     assert report.cells(work(peer), peer)[4:6] == ["-", "-"]
+    shared = row("tarcast-align", [0.0006])
+    assert report.cells(work(ours, command, shared), shared)[4:6] == ["0.0012", "0.0006"]
 
 
 def test_absent_and_failed_contestants_stay_in_the_table() -> None:
@@ -137,24 +140,96 @@ def test_markdown_and_json_hold_every_row_and_run(tmp_path: Path) -> None:
     assert rows["fastar"]["absent"] == "no"
 
 
+def test_remarks_name_who_wrote_other_bytes_and_who_shared_blocks() -> None:
+    aligned = row(
+        "tarcast-align", [1.0, 1.0], compared=True, cloned=[4_500_000, 4_000_000], output_bytes=5_200_000
+    )
+    plain, peer = row("tarcast", [1.0, 1.0]), row("gnu-tar", [2.0, 2.0])
+    text = report.plain(work(aligned, plain, peer))
+    assert "other bytes, content equal to the tree's by GNU tar --compare: tarcast-align\n" in text
+    assert "shares the blocks of the tree: tarcast-align 4.0 of 5.2 MB\n" in text, "the least of all runs"
+    assert report.remarks(work(plain, peer)) == [report.identity(work(plain, peer))]
+    broken = row("tarcast-align", [1.0], compared=True, cloned=[1], problem="a: Contents differ")
+    assert report.remarks(work(broken)) == [report.identity(work(broken))], "what failed is not called equal"
+
+
+def test_title_and_remarks_say_when_runs_were_cold_or_flushed() -> None:
+    ours, peer = row("tarcast", [1.0, 1.0], read=[9_000_000, 8_000_000]), row("gnu-tar", [1.0], read=[0])
+    usual = work(ours, peer)
+    assert "to a file, warm cache, 3 rounds" in usual.title()
+    usual.flush = True
+    assert "to a file, until it is on the disk, warm cache" in usual.title()
+    usual.cold = True
+    assert "until it is on the disk, cold cache" in usual.title()
+    assert report.remarks(usual)[-1] == (
+        "MB read from storage in every run, at least: tarcast 8.0, gnu-tar 0.0"
+    ), "a run that was not cold shows"
+    assert "| MB read" not in report.markdown({}, [usual])
+    assert "MB read from storage" in report.markdown({}, [usual])
+
+
 def test_memory_table_compares_cost_per_file_with_small() -> None:
     small = work(row("tarcast", [1.0], peak=1 << 20), entries=1_000_000)
     million = work(row("tarcast", [22.0], peak=8 << 20), name="million", entries=20_000_000)
     assert memory.lines([small, million]) == [
-        ["small", "1,000,000", "1.000", "1.000", "1.00", "+1.0"],
-        ["million", "20,000,000", "22.000", "1.100", "1.10", "+8.0"],
+        ["small", "default", "1,000,000", "1.000", "1.000", "1.00", "+1.0"],
+        ["million", "default", "20,000,000", "22.000", "1.100", "1.10", "+8.0"],
     ]
-    assert memory.lines([work(row("tarcast", [], absent="why"))]) == [["small", "absent: why"]]
+    assert memory.lines([work(row("tarcast", [], absent="why"))]) == [
+        ["small", "default threads: absent: why"]
+    ]
+
+
+def test_memory_table_compares_each_number_of_threads_with_itself() -> None:
+    small = work(
+        row("tarcast-one-thread", [1.0]), row("tarcast-8-threads", [0.5], peak=1 << 19), entries=1_000_000
+    )
+    million = work(
+        row("tarcast-one-thread", [3.0]),
+        row("tarcast-8-threads", [], problem="in round 1: exit 3"),
+        name="million",
+        entries=2_000_000,
+    )
+    assert memory.lines([small, million]) == [
+        ["small", "1", "1,000,000", "1.000", "1.000", "1.00", "+0.0"],
+        ["small", "8", "1,000,000", "0.500", "0.500", "1.00", "+0.5"],
+        ["million", "1", "2,000,000", "3.000", "1.500", "1.50", "+0.0"],
+        ["million", "8 threads: FAILED: in round 1: exit 3"],
+    ]
+    million.rows[1].seconds, million.rows[1].problem = [2.0], None
+    assert memory.lines([small, million])[-1][5] == "2.00", "not against one thread's cost"
+    assert memory.plain([small, million]).count("identical output") == 2
+    assert "identical output" not in memory.plain([work(row("tarcast", [1.0]))]), "nobody to compare with"
 
 
 def test_tree_facts_and_entry_count_agree_on_links(tmp_path: Path) -> None:
     tree = make("links", tmp_path, 0.001)
-    facts = tree_facts(tree)
-    assert facts.entries == 3 + 300 + 10 * 5
-    assert facts.data == sum(512 + i for i in range(10))
+    found = tree_facts(tree)
+    assert found.entries == 3 + 300 + 10 * 5
+    assert found.data == sum(512 + i for i in range(10))
     with tarfile.open(tmp_path / "x.tar", "w") as archive:
         archive.add(tree, arcname=".")
-    assert count_entries(tmp_path / "x.tar") == facts.entries
+    assert count_entries(tmp_path / "x.tar") == found.entries
+
+
+@pytest.mark.parametrize(("options", "size"), [({"align": True}, 200_000), ({"sparse": True}, 1 << 20)])
+def test_comparison_finds_content_that_differs_and_nothing_else(
+    tmp_path: Path, options: dict[str, bool], size: int
+) -> None:
+    tree, archive = tmp_path / "tree", tmp_path / "x.tar"
+    tree.mkdir()
+    (tree / "body").write_bytes(b"x" * 100_000)
+    os.truncate(tree / "body", size)
+    os.utime(tree / "body", ns=(0, 1_700_000_000_123_456_789))  # whole seconds in the archive
+    write_tar(tree, archive, **options)
+    assert difference(archive, tree) is None
+    with (tree / "body").open("r+b") as file:
+        file.write(b"y")
+    assert "Contents differ" in str(difference(archive, tree))
+    (tree / "body").unlink()
+    assert "No such file" in str(difference(archive, tree))
+    archive.write_bytes(archive.read_bytes()[:1000])
+    assert difference(archive, tree) is not None
 
 
 def test_machine_facts_are_read_from_the_kernels_words() -> None:
@@ -169,11 +244,10 @@ def test_machine_facts_are_read_from_the_kernels_words() -> None:
     assert file_system(Path("/with space/x"), mounts) == "xfs"
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [[], ["--work", "nothing"], ["--work", "small", "--only", "zip"], ["--memory", "--work", "small"]],
-)
-def test_runner_refuses_nonsense_before_it_makes_a_tree(arguments: list[str]) -> None:
-    with pytest.raises(SystemExit) as ended:
-        main(arguments)
-    assert ended.value.code == 2
+def test_machine_facts_tell_from_which_order_on_free_pages_are_reported(tmp_path: Path) -> None:
+    parameter = tmp_path / "page_reporting_order"
+    assert page_reporting(parameter) == "none"
+    parameter.write_text("9\n", encoding="ascii")
+    assert page_reporting(parameter) == "order 9"
+    assert "page reporting" in facts(tmp_path)
+    assert facts(tmp_path, "a new image")["file system"].endswith(", a new image")
