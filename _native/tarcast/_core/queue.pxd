@@ -105,6 +105,7 @@ cdef bint queue_hold(Queue* queue, bint caller, Job* job, bint* writes) noexcept
 cdef void queue_release(Queue* queue) noexcept nogil
 # For `pieces`; those that end in `_locked` want the lock held.
 cdef bint queue_enter(Queue* queue) noexcept nogil
+cdef bint queue_has_chunk_locked(const Queue* queue, const Piece* piece) noexcept nogil
 cdef void queue_wake_locked(Queue* queue) noexcept nogil
 cdef void queue_done_locked(Queue* queue) noexcept nogil
 cdef void queue_stop_locked(Queue* queue) noexcept nogil
