@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import random
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -80,3 +82,29 @@ def test_archive_goes_on_with_little_memory_and_bodies_that_need_none(
     expected = digest_of(medium, threads=1)
     for _ in range(3):  # it depends on who is where when
         assert digest_through_a_pipe(medium, threads=threads, memory_limit=memory) == expected
+
+
+MANY_CORES = """
+import os, sys, time
+from tarcast._core import Export
+
+end_of_patience = time.monotonic() + 1.5
+threads = set()
+
+def write(view):    # slowly, so that all workers but one are sent to rest; then not, so that more are wanted
+    if time.monotonic() < end_of_patience:
+        time.sleep(0.003)
+
+root = os.open(sys.argv[1], os.O_RDONLY)
+roots = [(root, b"%03d/" % i, None, None, None, None, None, None) for i in range(40)]
+export = Export(roots, write=write, threads=0, cores=500,
+                on_tick=lambda: threads.add(len(os.listdir("/proc/self/task"))))
+print(export.run(), max(threads) <= 32)
+"""
+
+
+def test_more_cores_than_there_can_be_workers(tmp_path: Path) -> None:
+    make_files(tmp_path / "small", **{f"f{i:04}": b"x" * 3000 for i in range(5000)})
+    words = [sys.executable, "-c", MANY_CORES, tmp_path / "small"]
+    done = subprocess.run(words, capture_output=True, timeout=60)
+    assert (done.returncode, done.stdout) == (0, b"True True\n"), done.stderr

@@ -126,17 +126,15 @@ cdef void* work(void* argument) noexcept nogil:
 
 cdef size_t at_once(const Run* run) noexcept nogil:
     """Workers to begin with."""
-    cdef size_t count = run.threads if run.threads > 0 else run.cores
-    cdef size_t most = MOST_WORKERS if run.threads > 0 else MOST_ADAPTIVE
-    if count > most:
-        count = most
-    return count if count > 0 else 1
+    if run.threads == 0:
+        return run.cores
+    return run.threads if run.threads < MOST_WORKERS else MOST_WORKERS
 
 
 cdef void start_workers(Pool* pool, size_t count) noexcept nogil:
-    """Have `count` workers in all; fewer if there is no memory or no thread to be had."""
+    """Have `count` workers in all, MOST_WORKERS at most; fewer if there is no memory or no thread to be had."""
     cdef Worker* worker
-    while pool.started < count:
+    while pool.started < count and pool.started < <size_t>MOST_WORKERS:
         worker = &pool.workers[pool.started]
         if worker_init(worker, pool.run, pool.started) != 0 or tc_thread_start(&worker.thread, work, worker) != 0:
             worker_free(worker)
@@ -276,11 +274,16 @@ cdef void tell(Run* run) noexcept nogil:
 
 
 cdef int prepare(Run* run) noexcept nogil:
+    """All but the workers. 0, or -1 when out of memory (run_free is still right to call)."""
     cdef size_t descriptors = tc_descriptor_limit()
     cdef size_t chunks = run.memory // CHUNK_SIZE
     cdef size_t i
     if queue_init(&run.queue, &run.control) != 0 or walk_init(&run.walker) != 0 or scratch_init(&run.walk_scratch) != 0:
         return -1
+    if run.cores > <size_t>MOST_ADAPTIVE:
+        run.cores = MOST_ADAPTIVE
+    elif run.cores == 0:
+        run.cores = 1
     run.walker.control = &run.control
     run.walker.dirfds = &run.queue.dirfds
     for i in range(run.root_count):
@@ -299,14 +302,13 @@ cdef Outcome pool_run(Run* run) noexcept nogil:
     cdef Task task
     cdef Job job
     cdef size_t i
-    cdef size_t wanted = at_once(run)
     cdef bint more = False
     cdef bint complete
     pool.run = run
     pool.started = 0
     pool.active_before = pool.patience = 0
     pool.setback = 8
-    if prepare(run) != 0 or worker_init(&pool.workers[0], run, 0) != 0:
+    if worker_init(&pool.workers[0], run, 0) != 0 or prepare(run) != 0:
         worker_free(&pool.workers[0])
         return NO_MEMORY
     pool.workers[0].thread = pthread_self()
@@ -319,7 +321,7 @@ cdef Outcome pool_run(Run* run) noexcept nogil:
         do_task(&pool.workers[0], task, &job)
         if not more and queue_has_more(&run.queue):
             more = True         # than one batch: worth a thread
-            start_workers(&pool, wanted)
+            start_workers(&pool, at_once(run))
             have_active(&pool, pool.started)
             if run.threads == 0:
                 begin_to_adapt(&pool)
