@@ -303,6 +303,47 @@ def test_exception_of_a_map_comes_out_unchanged(
     assert caught.value is error
 
 
+@pytest.mark.parametrize("kind", [Stop, KeyboardInterrupt])
+def test_exception_of_a_map_does_not_wait_for_a_reader(tmp_path: Path, kind: type[BaseException]) -> None:
+    # The name in hand is not in turn yet: workers are still at the body before it when its reader stalls.
+    make_files(tmp_path / "t", **{f"g{i}": b"x" for i in range(9)})
+    with open(tmp_path / "t" / "f", "wb") as file:
+        file.truncate(200 << 20)
+    for _ in range(3):
+        reader, writer = socket.socketpair()
+        stalled = threading.Event()
+        ended = threading.Event()
+        raised: list[float] = []
+
+        def drain(reader: socket.socket = reader, stalled: Any = stalled, ended: Any = ended) -> None:
+            while not stalled.is_set():
+                reader.recv(1 << 16)
+            ended.wait(10)
+            while reader.recv(1 << 16):
+                pass
+
+        def stop(entry: Any, stalled: Any = stalled, raised: list[float] = raised) -> Any:
+            if entry.path == "g3":
+                stalled.set()
+                time.sleep(0.3)  # until all that may be held in memory is
+                raised.append(time.monotonic())
+                raise kind
+            return entry
+
+        thread = threading.Thread(target=drain)
+        thread.start()
+        try:
+            with pytest.raises(kind):
+                tarcast.write_tar(tarcast.Tree(tmp_path / "t", map=stop), writer.fileno(), threads=4)
+            took = time.monotonic() - raised[0]
+        finally:
+            ended.set()
+            writer.close()
+            thread.join()
+            reader.close()
+        assert took < PATIENCE
+
+
 @THREADS
 @pytest.mark.parametrize("after", [0, 1])
 def test_exception_of_a_progress_callable_comes_out_unchanged(
