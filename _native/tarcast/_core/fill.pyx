@@ -19,12 +19,12 @@ from tarcast._core.note cimport FATAL, NOTICE, SKIPPED
 from tarcast._core.output cimport output_write
 from tarcast._core.pending cimport pending_clear, pending_leave, pending_open, pending_push, pending_spare
 from tarcast._core.piece cimport ORDER_FILLED, ORDER_NONE, ORDER_SIZED, PIECE_BODY, Piece
-from tarcast._core.pieces cimport pieces_divide, pieces_in_turn, pieces_place, pieces_written
+from tarcast._core.pieces cimport pieces_divide, pieces_in_turn, pieces_place
 from tarcast._core.posix cimport (
     EAGAIN, EINTR, EMFILE, ENFILE, ENOENT, ENOTDIR, S_IFDIR, S_IFMT, S_IFREG, close, tc_add, tc_close, tc_fstat,
     tc_observe, tc_pause, tc_publish,
 )
-from tarcast._core.queue cimport Job, queue_hold, queue_no_more, queue_release, queue_stop
+from tarcast._core.queue cimport Job, queue_hold, queue_no_more, queue_release
 from tarcast._core.remap cimport remap_stat, whole_seconds
 from tarcast._core.run cimport Root, Run, Worker
 from tarcast._core.sparse cimport Sparse, sparse_free, sparse_scan
@@ -297,13 +297,10 @@ cdef int wait_for_descriptors(Worker* worker) noexcept nogil:
     """Have all others finish what they do, so that their descriptors come back. In turn only."""
     cdef Run* run = worker.run
     cdef Job job
-    cdef Status status
     cdef bint writes = False
     while not queue_hold(&run.queue, worker.number == 0, &job, &writes):
         if writes:
-            if output_write(&run.output, &job, worker.number == 0, &status) != 0:
-                queue_stop(&run.queue)
-            pieces_written(&run.queue, &job)
+            output_write(&run.output, &job, worker.number == 0)
         if told_to_stop(worker):
             queue_release(&run.queue)
             return STOP

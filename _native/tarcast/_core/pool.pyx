@@ -13,7 +13,7 @@ from tarcast._core.note cimport FATAL, SKIPPED, Note, note_free
 from tarcast._core.output cimport output_begin, output_end, output_write
 from tarcast._core.pending cimport pending_free
 from tarcast._core.piece cimport Piece
-from tarcast._core.pieces cimport pieces_batch, pieces_filled, pieces_left, pieces_walked, pieces_written
+from tarcast._core.pieces cimport pieces_batch, pieces_filled, pieces_left, pieces_walked
 from tarcast._core.pool cimport COMPLETE, ENDED, NO_MEMORY, Outcome
 from tarcast._core.posix cimport (
     pthread_join, pthread_self, tc_add, tc_descriptor_limit, tc_now, tc_observe, tc_publish, tc_thread_cpu,
@@ -21,10 +21,9 @@ from tarcast._core.posix cimport (
 )
 from tarcast._core.queue cimport (
     TASK_END, TASK_FILL, TASK_WALK, TASK_WRITE, Job, Task, queue_activate, queue_free, queue_has_more, queue_init,
-    queue_next, queue_note, queue_stop, queue_take_note,
+    queue_next, queue_stop, queue_take_note,
 )
 from tarcast._core.run cimport Run, Worker
-from tarcast._core.status cimport STEP_CALLBACK, STEP_REPORTED, Status
 from tarcast._core.walk cimport walk_free, walk_init
 
 cdef enum:
@@ -69,17 +68,6 @@ cdef void fill(Worker* worker, Piece* piece) noexcept nogil:
         pieces_filled(&run.queue, piece)
 
 
-cdef void write(Worker* worker, Job* job) noexcept nogil:
-    cdef Run* run = worker.run
-    cdef Status status
-    if output_write(&run.output, job, worker.number == 0, &status) != 0:
-        if status.step == STEP_CALLBACK or status.step == STEP_REPORTED:
-            queue_stop(&run.queue)
-        else:
-            queue_note(&run.queue, FATAL, &status, NULL)
-    pieces_written(&run.queue, job)
-
-
 cdef void walk(Worker* worker) noexcept nogil:
     cdef Run* run = worker.run
     cdef Batch* batch = pieces_batch(&run.queue)
@@ -97,7 +85,7 @@ cdef void walk(Worker* worker) noexcept nogil:
 cdef void do_task(Worker* worker, Task task, Job* job) noexcept nogil:
     cdef int64_t begin
     if task == TASK_WRITE:
-        write(worker, job)
+        output_write(&worker.run.output, job, worker.number == 0)
     elif task == TASK_WALK or task == TASK_FILL:
         begin = tc_now()
         tc_publish(&worker.filling, <uint64_t>begin)
