@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import random
+import resource
 import subprocess
 import sys
 import threading
@@ -14,7 +15,7 @@ from pathlib import Path
 import pytest
 
 import tarcast
-from tests.support.faults import make_files
+from tests.support.faults import in_child, make_files
 from tests.support.files import remove_tree
 
 
@@ -82,6 +83,36 @@ def test_archive_goes_on_with_little_memory_and_bodies_that_need_none(
     expected = digest_of(medium, threads=1)
     for _ in range(3):  # it depends on who is where when
         assert digest_through_a_pipe(medium, threads=threads, memory_limit=memory) == expected
+
+
+@pytest.fixture(scope="module")
+def large(scratch: Path) -> Iterator[Path]:
+    """Directories of files of which some are more than a worker takes at a time."""
+    directory = scratch / "large"
+    sizes = random.Random(2)
+    for i in range(30):
+        for below in ("", "s"):
+            make_files(
+                directory / f"d{i:02}" / below,
+                **{f"f{j:02}": b"x" * sizes.choice((1000, 70_000, 400_000, 1_500_000)) for j in range(8)},
+            )
+    yield directory
+    remove_tree(directory)
+
+
+@pytest.mark.parametrize("threads", [2, 8, 32])
+@pytest.mark.parametrize("free", [6, 9, 20])
+@pytest.mark.parametrize("align", [False, True])
+def test_descriptors_that_are_enough_for_one_worker_are_enough_for_many(
+    large: Path, threads: int, free: int, align: bool
+) -> None:
+    def limited() -> list[str]:
+        lowest = os.dup(0)
+        os.close(lowest)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (lowest + free, lowest + free))
+        return [digest_of(large, threads=threads, align=align) for _ in range(3)]
+
+    assert set(in_child(limited)) == {digest_of(large, threads=1, align=align)}
 
 
 MANY_CORES = """

@@ -16,7 +16,7 @@ from tarcast._core.piece cimport Piece
 from tarcast._core.pieces cimport pieces_batch, pieces_filled, pieces_left, pieces_walked
 from tarcast._core.pool cimport COMPLETE, ENDED, NO_MEMORY, Outcome
 from tarcast._core.posix cimport (
-    pthread_join, pthread_self, tc_add, tc_descriptor_limit, tc_now, tc_observe, tc_publish, tc_thread_cpu,
+    pthread_join, pthread_self, tc_add, tc_descriptors_left, tc_now, tc_observe, tc_publish, tc_thread_cpu,
     tc_thread_start,
 )
 from tarcast._core.queue cimport (
@@ -29,8 +29,9 @@ from tarcast._core.walk cimport walk_free, walk_init
 cdef enum:
     MOST_WORKERS = 64           # that can be asked for
     MOST_ADAPTIVE = 32          # that are started without being asked for
-    # Descriptors: so many open directories, unless fewer may be open at all.
+    # Descriptors: so many open directories and bodies, unless fewer may be open at all.
     MOST_DIRFDS = 256
+    MOST_BODIES = 256
     # Names to be gathered at once; room is left in a batch for a problem behind a directory.
     MANY_ITEMS = BATCH_ITEMS - 1
     FEW_ITEMS = 32
@@ -42,6 +43,7 @@ cdef enum:
 cdef struct Pool:
     Run* run
     Worker workers[MOST_WORKERS]
+    size_t most                 # of them, at most MOST_WORKERS
     size_t started              # the calling thread included
     # Whether more workers pay off (see adapt).
     int64_t since               # beginning of the window, nanoseconds
@@ -112,17 +114,10 @@ cdef void* work(void* argument) noexcept nogil:
 # ---- how many -----------------------------------------------------------
 
 
-cdef size_t at_once(const Run* run) noexcept nogil:
-    """Workers to begin with."""
-    if run.threads == 0:
-        return run.cores
-    return run.threads if run.threads < MOST_WORKERS else MOST_WORKERS
-
-
 cdef void start_workers(Pool* pool, size_t count) noexcept nogil:
-    """Have `count` workers in all, MOST_WORKERS at most; fewer if there is no memory or no thread to be had."""
+    """Have `count` workers in all; fewer if there may not be so many, or there is no memory or no thread to be had."""
     cdef Worker* worker
-    while pool.started < count and pool.started < <size_t>MOST_WORKERS:
+    while pool.started < count and pool.started < pool.most:
         worker = &pool.workers[pool.started]
         if worker_init(worker, pool.run, pool.started) != 0 or tc_thread_start(&worker.thread, work, worker) != 0:
             worker_free(worker)
@@ -261,9 +256,9 @@ cdef void tell(Run* run) noexcept nogil:
         note = queue_take_note(&run.queue)
 
 
-cdef int prepare(Run* run) noexcept nogil:
+cdef int prepare(Pool* pool, Run* run) noexcept nogil:
     """All but the workers. 0, or -1 when out of memory (run_free is still right to call)."""
-    cdef size_t descriptors = tc_descriptor_limit()
+    cdef size_t descriptors = tc_descriptors_left(run.roots[0].fd if run.root_count > 0 else -1)
     cdef size_t chunks = run.memory // CHUNK_SIZE
     cdef size_t i
     if queue_init(&run.queue, &run.control) != 0 or walk_init(&run.walker) != 0 or scratch_init(&run.walk_scratch) != 0:
@@ -278,7 +273,11 @@ cdef int prepare(Run* run) noexcept nogil:
         if run.roots[i].map != NULL:
             run.queue.caller_fills = True
     run.queue.stock.chunk_limit = chunks if chunks > 0 else 1
+    # A quarter each for directories, bodies, and workers with a file in hand: so the first piece finds one
+    # that is left, whatever those behind it hold.
+    pool.most = descriptors // 4 if descriptors // 4 < MOST_WORKERS else MOST_WORKERS
     run.queue.dirfd_limit = descriptors // 4 if descriptors // 4 < MOST_DIRFDS else MOST_DIRFDS
+    run.queue.body_limit = descriptors // 4 if descriptors // 4 < MOST_BODIES else MOST_BODIES
     run.output.skip_errors = run.skip_errors
     output_begin(&run.output, &run.control, &run.queue)
     return 0
@@ -296,7 +295,7 @@ cdef Outcome pool_run(Run* run) noexcept nogil:
     pool.started = 0
     pool.active_before = pool.patience = 0
     pool.setback = 8
-    if worker_init(&pool.workers[0], run, 0) != 0 or prepare(run) != 0:
+    if worker_init(&pool.workers[0], run, 0) != 0 or prepare(&pool, run) != 0:
         worker_free(&pool.workers[0])
         return NO_MEMORY
     pool.workers[0].thread = pthread_self()
@@ -309,7 +308,7 @@ cdef Outcome pool_run(Run* run) noexcept nogil:
         do_task(&pool.workers[0], task, &job)
         if not more and queue_has_more(&run.queue):
             more = True         # than one batch: worth a thread
-            start_workers(&pool, at_once(run))
+            start_workers(&pool, run.threads if run.threads > 0 else run.cores)
             have_active(&pool, pool.started)
             if run.threads == 0:
                 begin_to_adapt(&pool)

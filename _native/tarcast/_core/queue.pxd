@@ -53,7 +53,9 @@ cdef struct Queue:
     bint caller_writes      # only the calling thread writes
     bint caller_fills       # only the calling thread archives names, and the walk never runs ahead of it
     uint64_t dirfd_limit
+    uint64_t body_limit
     uint64_t dirfds         # open directories; atomic, not under the lock
+    uint64_t bodies         # files that wait to be read; the same
     # Under the lock.
     pthread_mutex_t lock
     pthread_cond_t work         # workers wait for it
