@@ -44,8 +44,9 @@ lint: $(VENV)/.lint ## ruff, and no warning in the C of our own files
 types: $(VENV)/.lint ## mypy, strict
 	$(BIN)/mypy
 
-sanitize: build ## the tests on a core built with AddressSanitizer and UndefinedBehaviorSanitizer
-	bash .ci/sanitize
+sanitize: build ## the tests on a core built with AddressSanitizer and UndefinedBehaviorSanitizer, then with ThreadSanitizer
+	bash .ci/sanitize address
+	bash .ci/sanitize thread
 
 bench: $(VENV)/.bench ## side by side with the peers; BENCH="--work large" for other trees
 	$(BIN)/python -m benchmarks.run $(BENCH)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import io
 import os
@@ -266,6 +267,34 @@ def test_file_size_limit_is_an_error(tree: Path, tmp_path: Path, threads: int) -
     done = subprocess.run(["sh", "-c", line, tree, tmp_path / "to" / "out.tar"], capture_output=True)
     assert (done.returncode, os.listdir(tmp_path / "to")) == (4, [])
     assert b"EFBIG" in done.stderr
+
+
+@pytest.mark.parametrize("free", [6, 8, 12])
+def test_failing_write_while_descriptors_are_waited_for_is_an_error(tmp_path: Path, free: int) -> None:
+    # The first names are in memory, not yet worth a write, when none is left for a file further down.
+    make_files(tmp_path / "t", **{f"f{i:03}": b"x" * 100 for i in range(126)})
+    for level in range(1, 30):
+        make_files(tmp_path / "t" / ("z/" * level), f=b"x")
+
+    def limited() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (200, 200))
+        out = os.open(tmp_path / "out.tar", os.O_WRONLY | os.O_CREAT)
+        taken = []
+        with contextlib.suppress(OSError):
+            while True:
+                taken.append(os.dup(out))
+        for fd in taken[:free]:
+            os.close(fd)
+        try:
+            tarcast.write_tar(tmp_path / "t", out, threads=1)
+        finally:
+            for fd in taken[free:]:
+                os.close(fd)
+
+    with pytest.raises(tarcast.OutputError) as caught:
+        in_child(limited)
+    assert caught.value.errno == errno.EFBIG
 
 
 # ---- the other end -------------------------------------------------------

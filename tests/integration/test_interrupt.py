@@ -28,7 +28,7 @@ PATIENCE_WITH_A_DISK = 5.0
 THREADS = pytest.mark.parametrize("threads", [1, 2])
 
 DRIVER = r"""
-import gzip, io, os, socket, sys, time
+import gzip, io, os, socket, sys, threading, time
 import tarcast
 
 scenario, tree, place, threads = sys.argv[1:]
@@ -102,6 +102,9 @@ elif scenario == "endless map":
     trees = tarcast.Tree(tree, map=never)
 
 digest = ["sha256"] if scenario == "digest" else []
+first = threading.Thread(target=int)  # a sanitizer adds one of its own when the first one starts
+first.start()
+first.join()
 before = state()
 if scenario in ("fifo", "subclass", "gzip"):
     ready()
@@ -301,6 +304,47 @@ def test_exception_of_a_map_comes_out_unchanged(
     with nothing_left_behind(tmp_path), pytest.raises(type(error)) as caught:
         tarcast.write_tar(tree, tmp_path / "out.tar", threads=threads, on_error="skip")
     assert caught.value is error
+
+
+@pytest.mark.parametrize("kind", [Stop, KeyboardInterrupt])
+def test_exception_of_a_map_does_not_wait_for_a_reader(tmp_path: Path, kind: type[BaseException]) -> None:
+    # The name in hand is not in turn yet: workers are still at the body before it when its reader stalls.
+    make_files(tmp_path / "t", **{f"g{i}": b"x" for i in range(9)})
+    with open(tmp_path / "t" / "f", "wb") as file:
+        file.truncate(200 << 20)
+    for _ in range(3):
+        reader, writer = socket.socketpair()
+        stalled = threading.Event()
+        ended = threading.Event()
+        raised: list[float] = []
+
+        def drain(reader: socket.socket = reader, stalled: Any = stalled, ended: Any = ended) -> None:
+            while not stalled.is_set():
+                reader.recv(1 << 16)
+            ended.wait(10)
+            while reader.recv(1 << 16):
+                pass
+
+        def stop(entry: Any, stalled: Any = stalled, raised: list[float] = raised) -> Any:
+            if entry.path == "g3":
+                stalled.set()
+                time.sleep(0.3)  # until all that may be held in memory is
+                raised.append(time.monotonic())
+                raise kind
+            return entry
+
+        thread = threading.Thread(target=drain)
+        thread.start()
+        try:
+            with pytest.raises(kind):
+                tarcast.write_tar(tarcast.Tree(tmp_path / "t", map=stop), writer.fileno(), threads=4)
+            took = time.monotonic() - raised[0]
+        finally:
+            ended.set()
+            writer.close()
+            thread.join()
+            reader.close()
+        assert took < PATIENCE
 
 
 @THREADS

@@ -13,6 +13,7 @@ from tarcast._core.status cimport Status
 cdef struct Body:
     int fd                  # the Body's own
     uint64_t references
+    uint64_t* open_count    # borrowed: how many there are
     uint64_t size           # bytes promised
     bint holes              # less is allocated than its size: look before reading
     Sparse* sparse          # the Body's own: `size` bytes of map and data stand for the file. NULL: it is as it is
@@ -22,8 +23,8 @@ cdef struct Body:
     char path[1]            # archive path, for reports
 
 
-cdef Body* body_new(int fd, uint64_t size, bint holes, Sparse* sparse, size_t tree, const char* path,
-                    size_t path_length) noexcept nogil
+cdef Body* body_new(int fd, uint64_t* open_count, uint64_t size, bint holes, Sparse* sparse, size_t tree,
+                    const char* path, size_t path_length) noexcept nogil
 cdef Body* body_take(Body* body) noexcept nogil
 cdef void body_drop(Body* body) noexcept nogil
 cdef int body_read(int fd, char* out, size_t size, Status* status) noexcept nogil

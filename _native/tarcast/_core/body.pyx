@@ -11,8 +11,8 @@ from tarcast._core.sparse cimport Extent, Sparse, sparse_extent, sparse_free
 from tarcast._core.status cimport STEP_GREW, STEP_READ_DATA, STEP_SHRANK, Status, fail
 
 
-cdef Body* body_new(int fd, uint64_t size, bint holes, Sparse* sparse, size_t tree, const char* path,
-                    size_t path_length) noexcept nogil:
+cdef Body* body_new(int fd, uint64_t* open_count, uint64_t size, bint holes, Sparse* sparse, size_t tree,
+                    const char* path, size_t path_length) noexcept nogil:
     """With one reference, the caller's; `fd` and `sparse` (or NULL) are its own from now on.
 
     NULL: out of memory, and both are still the caller's.
@@ -21,6 +21,8 @@ cdef Body* body_new(int fd, uint64_t size, bint holes, Sparse* sparse, size_t tr
     if body != NULL:
         body.fd = fd
         body.references = 1
+        body.open_count = open_count
+        tc_add(open_count, 1)
         body.size = size
         body.holes = holes
         body.sparse = sparse
@@ -41,6 +43,7 @@ cdef void body_drop(Body* body) noexcept nogil:
     """Give a reference back; the last one closes the file."""
     if tc_release(&body.references):
         close(body.fd)
+        tc_add(body.open_count, <uint64_t>-1)
         sparse_free(body.sparse)
         free(body)
 

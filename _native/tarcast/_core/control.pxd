@@ -15,14 +15,14 @@ cdef enum:
 
 cdef struct Control:
     uint64_t cancelled          # by the user, from any thread
-    uint64_t abandoned          # by whichever worker: nothing more is wanted
+    uint64_t abandoned          # by whichever worker, or since a callable raised: nothing more is wanted
     uint64_t entries            # headers written
     uint64_t bytes_written      # bytes that the sink has taken
     uint64_t cloned             # of these, that share blocks with the files they are from
     uint64_t skipped            # entries left out or cut because of an error that was to be skipped
     uint64_t dropped            # entries left out by an id map or a map callable
     int64_t next_tick           # nanoseconds of tc_coarse_now
-    bint (*tick)(void* owner) noexcept nogil    # True: stop, an exception is kept by the owner
+    bint (*tick)(void* owner) noexcept nogil    # True: stop, an exception is kept by the owner, who set `abandoned`
     void* owner                 # borrowed; outlives the run
     void (*pace)(void* pacer) noexcept nogil    # may be NULL; called before each tick, without the GIL
     void* pacer                 # borrowed, as long as `pace` is set

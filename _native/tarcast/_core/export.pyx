@@ -325,13 +325,22 @@ cdef class Export:
             self.r.queue.forked = True
         return self.r.queue.forked
 
+    cdef void keep(self, object error) noexcept:
+        """A callable raised, and that ends the export: at once, whoever is at what.
+
+        The piece in hand may be far from its turn, and what is before it may wait for a reader.
+        """
+        if self.raised is None:
+            self.raised = error
+        tc_publish(&self.r.control.abandoned, 1)
+
     cdef bint on_tick(self) noexcept:
         try:
             PyErr_CheckSignals()
             if self.on_tick_call is not None:
                 self.on_tick_call()
         except BaseException as error:
-            self.raised = error
+            self.keep(error)
             return True
         return False
 
@@ -349,7 +358,7 @@ cdef class Export:
                 if lent.exports:
                     self.give_away(lent)
         except BaseException as error:
-            self.raised = error
+            self.keep(error)
             return -1
         return 0
 
@@ -382,8 +391,7 @@ cdef class Export:
             else:
                 self.notes_lost += 1
         except BaseException as error:      # out of memory: better to fail than to lose a warning
-            self.raised = error
-            tc_publish(&self.r.control.cancelled, 1)
+            self.keep(error)
 
     cdef int on_entry(self, object call, const char* path, size_t length, Entry* entry, int64_t mtime_ns, XattrBuffer* found) noexcept:
         cdef size_t i
@@ -405,7 +413,7 @@ cdef class Export:
             if new_attributes is not None:
                 self.set_attributes(entry, found, sorted(new_attributes))
         except BaseException as error:
-            self.raised = error
+            self.keep(error)
             return -1
         return 1
 

@@ -8,40 +8,35 @@ from tarcast._core.batch cimport (
     BATCH_END, BATCH_NAME, BATCH_OPENED, BATCH_PASSED, BATCH_TOP, Batch, BatchItem, batch_clear,
 )
 from tarcast._core.chunk cimport Chunk, chunk_reserve, chunk_room
-from tarcast._core.collect cimport Found, Scratch, collect_link, collect_open, scratch_free, scratch_init
-from tarcast._core.control cimport TICK_MS
+from tarcast._core.collect cimport Found, Scratch, collect_link, scratch_free, scratch_init
 from tarcast._core.entry cimport Entry
 from tarcast._core.fill_body cimport fill_body, put_body, put_rest
-from tarcast._core.gather cimport GATHERED_ALL, GATHERED_STARVED, Gathered, gather
+from tarcast._core.gather cimport GATHERED_ALL, Gathered, gather
 from tarcast._core.header cimport BLOCK, Plan, header_align, header_plan, header_write
-from tarcast._core.links cimport links_add, links_clear, links_find
+from tarcast._core.links cimport links_add, links_find
 from tarcast._core.note cimport FATAL, NOTICE, SKIPPED
-from tarcast._core.output cimport output_write
-from tarcast._core.pending cimport pending_clear, pending_leave, pending_open, pending_push, pending_spare
-from tarcast._core.piece cimport ORDER_FILLED, ORDER_NONE, ORDER_SIZED, PIECE_BODY, Piece
-from tarcast._core.pieces cimport pieces_divide, pieces_in_turn, pieces_place, pieces_written
+from tarcast._core.pending cimport pending_clear, pending_leave, pending_open, pending_push
+from tarcast._core.piece cimport ORDER_NONE, PIECE_BODY, Piece
+from tarcast._core.pieces cimport pieces_divide, pieces_place
 from tarcast._core.posix cimport (
-    EAGAIN, EINTR, EMFILE, ENFILE, ENOENT, ENOTDIR, S_IFDIR, S_IFMT, S_IFREG, close, tc_add, tc_close, tc_fstat,
-    tc_observe, tc_pause, tc_publish,
+    ENOENT, ENOTDIR, S_IFDIR, S_IFMT, S_IFREG, close, tc_add, tc_close, tc_fstat, tc_observe, tc_publish,
 )
-from tarcast._core.queue cimport Job, queue_hold, queue_no_more, queue_release, queue_stop
+from tarcast._core.queue cimport queue_no_more
 from tarcast._core.remap cimport remap_stat, whole_seconds
 from tarcast._core.run cimport Root, Run, Worker
 from tarcast._core.sparse cimport Sparse, sparse_free, sparse_scan
 from tarcast._core.status cimport (
-    STEP_CALLBACK, STEP_ENCODE, STEP_OPEN, STEP_OUTPUT_INSIDE, STEP_READ_DIR, STEP_READ_XATTR, STEP_STAT,
-    STEP_XATTR_NAME, Status, fail,
+    STEP_ENCODE, STEP_OPEN, STEP_OUTPUT_INSIDE, STEP_READ_DIR, STEP_READ_XATTR, STEP_STAT, STEP_XATTR_NAME, Status,
+    fail,
 )
 from tarcast._core.trouble cimport (
     AGAIN, CUT, DIVIDED, DONE, LEFT_OUT, STOP, attribute_problem, out_of_memory, problem, report, told_to_stop,
 )
-from tarcast._core.walk cimport walk_spare
+from tarcast._core.turn cimport needs_turn, open_item, too_many_bodies
 from tarcast._core.xattr cimport XattrBuffer, xattr_name_fits, xattr_read
 
 
 cdef enum:
-    # The kernel takes a lease away after 45 seconds unless /proc/sys/fs/lease-break-time says otherwise.
-    LEASE_WAITS = 60000 // TICK_MS
     # A body below this is not worth a padded header and a call: it takes no longer to copy it.
     ALIGN_LEAST = 65536
 
@@ -279,75 +274,6 @@ cdef int put_opened(Worker* worker, BatchItem* item, char* path, Found* found) n
     return DONE
 
 
-cdef int needs_turn(Worker* worker) noexcept nogil:
-    """DONE if everything before the piece has its size, else AGAIN."""
-    if not worker.in_turn:
-        worker.in_turn = pieces_in_turn(&worker.run.queue, worker.piece, ORDER_SIZED)
-        if not worker.in_turn:
-            worker.waits_for = ORDER_SIZED
-            return AGAIN
-        if worker.run.links_tree != worker.tree:
-            links_clear(&worker.run.links)
-            pending_clear(&worker.run.pending)
-            worker.run.links_tree = worker.tree
-    return DONE
-
-
-cdef int wait_for_descriptors(Worker* worker) noexcept nogil:
-    """Have all others finish what they do, so that their descriptors come back. In turn only."""
-    cdef Run* run = worker.run
-    cdef Job job
-    cdef Status status
-    cdef bint writes = False
-    while not queue_hold(&run.queue, worker.number == 0, &job, &writes):
-        if writes:
-            if output_write(&run.output, &job, worker.number == 0, &status) != 0:
-                queue_stop(&run.queue)
-            pieces_written(&run.queue, &job)
-        if told_to_stop(worker):
-            queue_release(&run.queue)
-            return STOP
-    walk_spare(&run.walker)     # nobody walks now
-    pending_spare(&run.pending)
-    queue_release(&run.queue)
-    return DONE
-
-
-cdef int open_item(Worker* worker, BatchItem* item, const char* name, Found* found, Status* status) noexcept nogil:
-    """collect_open; what it needs and cannot have at once is waited for. AGAIN, STOP, or -1 in `status`."""
-    cdef int result
-    cdef int error
-    cdef int waits = LEASE_WAITS
-    cdef bint waited = False
-    while True:
-        result = collect_open(&worker.scratch, item.dir.fd, name, item.type, found, status)
-        error = found.open_error if result == 0 else status.error
-        if error == EMFILE or error == ENFILE:
-            if waited:
-                return result
-            # What is large and not yet read has a descriptor too: wait also for that.
-            if needs_turn(worker) == AGAIN or not pieces_in_turn(&worker.run.queue, worker.piece, ORDER_FILLED):
-                worker.waits_for = ORDER_FILLED
-                return AGAIN
-            waited = True
-            if wait_for_descriptors(worker) != DONE:
-                return fail(status, STEP_CALLBACK, 0)
-            continue
-        if result != 0:
-            return result
-        if error == EINTR:
-            if worker.number == 0:
-                worker.run.control.next_tick = 0
-        elif error == EAGAIN and waits > 0:
-            # Somebody holds a lease on the file and has been asked for it (fcntl(2), F_SETLEASE).
-            waits -= 1
-            tc_pause(TICK_MS)
-        else:
-            return DONE
-        if told_to_stop(worker):
-            return fail(status, STEP_CALLBACK, 0)
-
-
 cdef int put_name(Worker* worker, BatchItem* item, char* path) noexcept nogil:
     cdef Found found
     cdef Status status
@@ -359,7 +285,7 @@ cdef int put_name(Worker* worker, BatchItem* item, char* path) noexcept nogil:
         return AGAIN
     if result != DONE:
         return problem(worker, &status, NULL)
-    if wants_turn(worker.run, &found) and needs_turn(worker) != DONE:
+    if (wants_turn(worker.run, &found) and needs_turn(worker) != DONE) or too_many_bodies(worker, &found):
         result = AGAIN
     else:
         result = put_opened(worker, item, path, &found)
@@ -470,18 +396,16 @@ cdef int fill_names(Worker* worker) noexcept nogil:
 
 
 cdef int walk_on(Worker* worker, Batch* batch) noexcept nogil:
-    """A map callable sees an entry before the walk looks at the next: so get that only now, if the chunk has room."""
+    """A map callable sees an entry before the walk looks at the next: so get that only now, if the chunk has room.
+
+    Where descriptors ran out that is left to the next walk, which waits for them.
+    """
     cdef Run* run = worker.run
     cdef Gathered got
     if not run.in_tree or chunk_room(worker.piece.chunk) == 0:
         return DONE
     batch_clear(batch)
     got = gather(run, batch, True, False)
-    if got == GATHERED_STARVED:
-        worker.in_turn = True       # there is no other piece of names
-        if wait_for_descriptors(worker) != DONE:
-            return STOP
-        got = gather(run, batch, True, True)
     if got == GATHERED_ALL:
         queue_no_more(&run.queue)
     worker.piece.item = 0

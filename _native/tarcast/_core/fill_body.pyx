@@ -78,7 +78,8 @@ cdef Body* own_body(Worker* worker, BatchItem* item, Found* found, uint64_t size
     if item.own != NULL:        # opened by the walk, and it may still need it
         fd = fcntl(fd, F_DUPFD_CLOEXEC, 0)
     if fd >= 0:
-        body = body_new(fd, size, holes, sparse, worker.tree, worker.path, worker.path_length)
+        body = body_new(fd, &worker.run.queue.bodies, size, holes, sparse, worker.tree, worker.path,
+                        worker.path_length)
     if body != NULL:
         found.fd = -1
         return body

@@ -9,7 +9,6 @@ from tarcast._core.chunk cimport Chunk
 from tarcast._core.control cimport Control
 from tarcast._core.queue cimport Job, Queue
 from tarcast._core.sink cimport Sink
-from tarcast._core.status cimport Status
 
 
 cdef struct Output:
@@ -32,6 +31,6 @@ cdef struct Output:
 
 
 cdef int output_begin(Output* output, Control* control, Queue* queue) noexcept nogil
-cdef int output_write(Output* output, Job* job, bint caller, Status* status) noexcept nogil
+cdef void output_write(Output* output, Job* job, bint caller) noexcept nogil
 cdef void output_end(Output* output, bint complete) noexcept nogil
 cdef bint output_takes(const Output* output, uint64_t dev, uint64_t size, bint holes) noexcept nogil

@@ -1,4 +1,4 @@
-# See output.pxd. Functions give 0, or -1 with `status`.
+# See output.pxd. Functions that may fail give 0, or -1 with `status`.
 
 from libc.errno cimport errno
 from libc.stdint cimport int64_t, uint64_t
@@ -10,11 +10,12 @@ from tarcast._core.header cimport ALIGNMENT
 from tarcast._core.note cimport FATAL, SKIPPED
 from tarcast._core.output cimport Output
 from tarcast._core.piece cimport PIECE_DIRECT, Piece
+from tarcast._core.pieces cimport pieces_written
 from tarcast._core.posix cimport (
     EAGAIN, EINTR, SEEK_SET, iovec, lseek, pread, pwritev, tc_add, tc_allocate, tc_clone, tc_fstat, tc_is_pipe,
     tc_observe, tc_place, tc_publish, tc_splice, tc_stat, tc_swap, tc_trim, tc_wait_writable, tc_widen_pipe,
 )
-from tarcast._core.queue cimport SPAN_PIECES, Job, Queue, queue_note
+from tarcast._core.queue cimport SPAN_PIECES, Job, Queue, queue_note, queue_stop
 from tarcast._core.sink cimport SINK_CALL, SINK_FILE, SINK_PIPE, sink_write
 from tarcast._core.status cimport STEP_CALLBACK, STEP_GREW, STEP_MEMORY, STEP_REPORTED, STEP_WRITE, Status, fail
 
@@ -248,13 +249,7 @@ cdef int splice_body(Output* output, const Piece* piece, bint caller, Status* st
     return finish_body(output, piece, done, caller, status)
 
 
-cdef int output_write(Output* output, Job* job, bint caller, Status* status) noexcept nogil:
-    """Do the job. -1: STEP_CALLBACK when told to stop or a callable raised, else why not.
-
-    `caller` says that this is the thread that called `run`. Where it must wait
-    for a reader it wakes every tick, so a stalled one never keeps a signal or a
-    cancel from being seen.
-    """
+cdef int write_job(Output* output, const Job* job, bint caller, Status* status) noexcept nogil:
     cdef Piece* piece = job.piece
     if piece != NULL and piece.kind == PIECE_DIRECT:
         if output.places:
@@ -263,3 +258,19 @@ cdef int output_write(Output* output, Job* job, bint caller, Status* status) noe
     if output.places:
         return write_span(output, job, caller, status)
     return put_chunk(output, piece.chunk, caller, status)
+
+
+cdef void output_write(Output* output, Job* job, bint caller) noexcept nogil:
+    """Do the job and tell the queue; what goes wrong ends the export.
+
+    `caller` says that this is the thread that called `run`. Where it must wait
+    for a reader it wakes every tick, so a stalled one never keeps a signal or a
+    cancel from being seen.
+    """
+    cdef Status status
+    if write_job(output, job, caller, &status) != 0:
+        if status.step == STEP_CALLBACK or status.step == STEP_REPORTED:    # told to stop, a callable raised
+            queue_stop(output.queue)
+        else:
+            queue_note(output.queue, FATAL, &status, NULL)
+    pieces_written(output.queue, job)

@@ -13,7 +13,8 @@ from tarcast._core.piece cimport (
 )
 from tarcast._core.posix cimport pthread_mutex_unlock
 from tarcast._core.queue cimport (
-    READY_BYTES, READY_COUNT, Job, Queue, queue_done_locked, queue_enter, queue_stop_locked, queue_wake_locked,
+    READY_BYTES, READY_COUNT, Job, Queue, queue_done_locked, queue_enter, queue_has_chunk_locked, queue_stop_locked,
+    queue_wake_locked,
 )
 from tarcast._core.stock cimport (
     stock_batch, stock_chunk, stock_piece, stock_return_batch, stock_return_list, stock_return_piece,
@@ -187,7 +188,7 @@ cdef int pieces_cut(Queue* queue, Piece* piece, Body* body, uint64_t direct, Pie
     if queue.first == piece:
         place_locked(queue)
     rest[0] = NULL
-    if not queue.sated:
+    if not queue.sated and queue_has_chunk_locked(queue, tail):
         tail.chunk = stock_chunk(&queue.stock)
     if tail.chunk != NULL:
         tail.state = PIECE_FILLING

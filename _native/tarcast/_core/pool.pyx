@@ -13,25 +13,25 @@ from tarcast._core.note cimport FATAL, SKIPPED, Note, note_free
 from tarcast._core.output cimport output_begin, output_end, output_write
 from tarcast._core.pending cimport pending_free
 from tarcast._core.piece cimport Piece
-from tarcast._core.pieces cimport pieces_batch, pieces_filled, pieces_left, pieces_walked, pieces_written
+from tarcast._core.pieces cimport pieces_batch, pieces_filled, pieces_left, pieces_walked
 from tarcast._core.pool cimport COMPLETE, ENDED, NO_MEMORY, Outcome
 from tarcast._core.posix cimport (
-    pthread_join, pthread_self, tc_add, tc_descriptor_limit, tc_now, tc_observe, tc_publish, tc_thread_cpu,
+    pthread_join, pthread_self, tc_add, tc_descriptors_left, tc_now, tc_observe, tc_publish, tc_thread_cpu,
     tc_thread_start,
 )
 from tarcast._core.queue cimport (
     TASK_END, TASK_FILL, TASK_WALK, TASK_WRITE, Job, Task, queue_activate, queue_free, queue_has_more, queue_init,
-    queue_next, queue_note, queue_stop, queue_take_note,
+    queue_next, queue_stop, queue_take_note,
 )
 from tarcast._core.run cimport Run, Worker
-from tarcast._core.status cimport STEP_CALLBACK, STEP_REPORTED, Status
 from tarcast._core.walk cimport walk_free, walk_init
 
 cdef enum:
     MOST_WORKERS = 64           # that can be asked for
     MOST_ADAPTIVE = 32          # that are started without being asked for
-    # Descriptors: so many open directories, unless fewer may be open at all.
+    # Descriptors: so many open directories and bodies, unless fewer may be open at all.
     MOST_DIRFDS = 256
+    MOST_BODIES = 256
     # Names to be gathered at once; room is left in a batch for a problem behind a directory.
     MANY_ITEMS = BATCH_ITEMS - 1
     FEW_ITEMS = 32
@@ -43,6 +43,7 @@ cdef enum:
 cdef struct Pool:
     Run* run
     Worker workers[MOST_WORKERS]
+    size_t most                 # of them, at most MOST_WORKERS
     size_t started              # the calling thread included
     # Whether more workers pay off (see adapt).
     int64_t since               # beginning of the window, nanoseconds
@@ -69,17 +70,6 @@ cdef void fill(Worker* worker, Piece* piece) noexcept nogil:
         pieces_filled(&run.queue, piece)
 
 
-cdef void write(Worker* worker, Job* job) noexcept nogil:
-    cdef Run* run = worker.run
-    cdef Status status
-    if output_write(&run.output, job, worker.number == 0, &status) != 0:
-        if status.step == STEP_CALLBACK or status.step == STEP_REPORTED:
-            queue_stop(&run.queue)
-        else:
-            queue_note(&run.queue, FATAL, &status, NULL)
-    pieces_written(&run.queue, job)
-
-
 cdef void walk(Worker* worker) noexcept nogil:
     cdef Run* run = worker.run
     cdef Batch* batch = pieces_batch(&run.queue)
@@ -97,7 +87,7 @@ cdef void walk(Worker* worker) noexcept nogil:
 cdef void do_task(Worker* worker, Task task, Job* job) noexcept nogil:
     cdef int64_t begin
     if task == TASK_WRITE:
-        write(worker, job)
+        output_write(&worker.run.output, job, worker.number == 0)
     elif task == TASK_WALK or task == TASK_FILL:
         begin = tc_now()
         tc_publish(&worker.filling, <uint64_t>begin)
@@ -124,19 +114,10 @@ cdef void* work(void* argument) noexcept nogil:
 # ---- how many -----------------------------------------------------------
 
 
-cdef size_t at_once(const Run* run) noexcept nogil:
-    """Workers to begin with."""
-    cdef size_t count = run.threads if run.threads > 0 else run.cores
-    cdef size_t most = MOST_WORKERS if run.threads > 0 else MOST_ADAPTIVE
-    if count > most:
-        count = most
-    return count if count > 0 else 1
-
-
 cdef void start_workers(Pool* pool, size_t count) noexcept nogil:
-    """Have `count` workers in all; fewer if there is no memory or no thread to be had."""
+    """Have `count` workers in all; fewer if there may not be so many, or there is no memory or no thread to be had."""
     cdef Worker* worker
-    while pool.started < count:
+    while pool.started < count and pool.started < pool.most:
         worker = &pool.workers[pool.started]
         if worker_init(worker, pool.run, pool.started) != 0 or tc_thread_start(&worker.thread, work, worker) != 0:
             worker_free(worker)
@@ -275,19 +256,28 @@ cdef void tell(Run* run) noexcept nogil:
         note = queue_take_note(&run.queue)
 
 
-cdef int prepare(Run* run) noexcept nogil:
-    cdef size_t descriptors = tc_descriptor_limit()
+cdef int prepare(Pool* pool, Run* run) noexcept nogil:
+    """All but the workers. 0, or -1 when out of memory (run_free is still right to call)."""
+    cdef size_t descriptors = tc_descriptors_left(run.roots[0].fd if run.root_count > 0 else -1)
     cdef size_t chunks = run.memory // CHUNK_SIZE
     cdef size_t i
     if queue_init(&run.queue, &run.control) != 0 or walk_init(&run.walker) != 0 or scratch_init(&run.walk_scratch) != 0:
         return -1
+    if run.cores > <size_t>MOST_ADAPTIVE:
+        run.cores = MOST_ADAPTIVE
+    elif run.cores == 0:
+        run.cores = 1
     run.walker.control = &run.control
     run.walker.dirfds = &run.queue.dirfds
     for i in range(run.root_count):
         if run.roots[i].map != NULL:
             run.queue.caller_fills = True
     run.queue.stock.chunk_limit = chunks if chunks > 0 else 1
+    # A quarter each for directories, bodies, and workers with a file in hand: so the first piece finds one
+    # that is left, whatever those behind it hold.
+    pool.most = descriptors // 4 if descriptors // 4 < MOST_WORKERS else MOST_WORKERS
     run.queue.dirfd_limit = descriptors // 4 if descriptors // 4 < MOST_DIRFDS else MOST_DIRFDS
+    run.queue.body_limit = descriptors // 4 if descriptors // 4 < MOST_BODIES else MOST_BODIES
     run.output.skip_errors = run.skip_errors
     output_begin(&run.output, &run.control, &run.queue)
     return 0
@@ -299,14 +289,13 @@ cdef Outcome pool_run(Run* run) noexcept nogil:
     cdef Task task
     cdef Job job
     cdef size_t i
-    cdef size_t wanted = at_once(run)
     cdef bint more = False
     cdef bint complete
     pool.run = run
     pool.started = 0
     pool.active_before = pool.patience = 0
     pool.setback = 8
-    if prepare(run) != 0 or worker_init(&pool.workers[0], run, 0) != 0:
+    if worker_init(&pool.workers[0], run, 0) != 0 or prepare(&pool, run) != 0:
         worker_free(&pool.workers[0])
         return NO_MEMORY
     pool.workers[0].thread = pthread_self()
@@ -319,7 +308,7 @@ cdef Outcome pool_run(Run* run) noexcept nogil:
         do_task(&pool.workers[0], task, &job)
         if not more and queue_has_more(&run.queue):
             more = True         # than one batch: worth a thread
-            start_workers(&pool, wanted)
+            start_workers(&pool, run.threads if run.threads > 0 else run.cores)
             have_active(&pool, pool.started)
             if run.threads == 0:
                 begin_to_adapt(&pool)

@@ -257,11 +257,15 @@ static inline unsigned char tc_type_of_mode(uint32_t mode)
     return (unsigned char)((mode & S_IFMT) >> 12);
 }
 
-/* How many descriptors this process may have open; 0 if that is not to be known. */
-static inline size_t tc_descriptor_limit(void)
+/* About how many descriptors more this process may open: those below the lowest free one are taken. `fd` is any. */
+static inline size_t tc_descriptors_left(int fd)
 {
     struct rlimit limit;
-    return getrlimit(RLIMIT_NOFILE, &limit) == 0 ? (size_t)limit.rlim_cur : 0;
+    int lowest = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+    if (lowest < 0)
+        return 0;
+    close(lowest);
+    return getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur > (rlim_t)lowest ? limit.rlim_cur - (rlim_t)lowest : 0;
 }
 
 /* ---- extended attributes -------------------------------------------- */

@@ -41,7 +41,7 @@ cdef extern from "posix.h" nogil:
     int64_t tc_coarse_now()
     void tc_publish(uint64_t* where, uint64_t value)
     void tc_add(uint64_t* where, uint64_t value)
-    size_t tc_descriptor_limit()
+    size_t tc_descriptors_left(int fd)
     bint tc_swap(uint64_t* where, uint64_t old, uint64_t value)
     bint tc_release(uint64_t* references)
     uint64_t tc_data_at(int fd, uint64_t offset, uint64_t end)

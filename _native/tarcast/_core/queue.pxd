@@ -53,7 +53,9 @@ cdef struct Queue:
     bint caller_writes      # only the calling thread writes
     bint caller_fills       # only the calling thread archives names, and the walk never runs ahead of it
     uint64_t dirfd_limit
+    uint64_t body_limit
     uint64_t dirfds         # open directories; atomic, not under the lock
+    uint64_t bodies         # files that wait to be read; the same
     # Under the lock.
     pthread_mutex_t lock
     pthread_cond_t work         # workers wait for it
@@ -105,6 +107,7 @@ cdef bint queue_hold(Queue* queue, bint caller, Job* job, bint* writes) noexcept
 cdef void queue_release(Queue* queue) noexcept nogil
 # For `pieces`; those that end in `_locked` want the lock held.
 cdef bint queue_enter(Queue* queue) noexcept nogil
+cdef bint queue_has_chunk_locked(const Queue* queue, const Piece* piece) noexcept nogil
 cdef void queue_wake_locked(Queue* queue) noexcept nogil
 cdef void queue_done_locked(Queue* queue) noexcept nogil
 cdef void queue_stop_locked(Queue* queue) noexcept nogil

@@ -8,7 +8,7 @@ from tarcast._core.body cimport Body
 from tarcast._core.control cimport TICK_MS, Control
 from tarcast._core.note cimport FATAL, Note, Severity, note_add, note_free, notes_free, notes_shift
 from tarcast._core.piece cimport (
-    ORDER_NONE, ORDER_SIZED, PIECE_DIRECT, PIECE_FILLING, PIECE_NAMES, PIECE_QUEUED, Piece, piece_has_size,
+    ORDER_NONE, ORDER_SIZED, PIECE_DIRECT, PIECE_FILLED, PIECE_FILLING, PIECE_NAMES, PIECE_QUEUED, Piece, piece_has_size,
 )
 from tarcast._core.posix cimport (
     pthread_cond_broadcast, pthread_cond_destroy, pthread_cond_signal, pthread_mutex_destroy, pthread_mutex_init,
@@ -88,21 +88,27 @@ cdef void queue_stop_locked(Queue* queue) noexcept nogil:
     wake_all_locked(queue)
 
 
+cdef bint queue_has_chunk_locked(const Queue* queue, const Piece* piece) noexcept nogil:
+    """Is there a chunk for `piece`, which is in the list? The last one is for what everything else waits for.
+
+    All who take a chunk ask this. Those behind the first piece give theirs back only when that has had one.
+    """
+    cdef size_t chunks = stock_chunks(&queue.stock)
+    return chunks > 1 or (chunks == 1 and (piece == queue.first or queue.first.state != PIECE_QUEUED))
+
+
 cdef Piece* earliest_locked(Queue* queue, bint caller) noexcept nogil:
     """The first piece that may be filled now, or NULL."""
     cdef bint sized = True
     cdef Piece* piece = queue.first
-    cdef size_t chunks = stock_chunks(&queue.stock)
-    if queue.queued == 0 or chunks == 0 or queue.sated:
+    if queue.queued == 0 or queue.sated:
         return NULL
     while piece != NULL and not piece.failed:
         if piece.state == PIECE_QUEUED and (piece.order == ORDER_NONE or piece == queue.first
                                             or (piece.order == ORDER_SIZED and sized)) \
                 and (caller or not queue.caller_fills or piece.kind != PIECE_NAMES):
-            return piece
+            return piece if queue_has_chunk_locked(queue, piece) else NULL
         sized = sized and piece_has_size(piece)
-        if chunks == 1 and piece.state == PIECE_QUEUED and piece == queue.first:
-            return NULL     # the last chunk is for what everything else waits for
         piece = piece.next
     return NULL
 

@@ -8,7 +8,7 @@ from libc.string cimport memset
 from tarcast._core.control cimport Control, control_cancelled, control_stops
 from tarcast._core.header cimport BLOCK
 from tarcast._core.pax cimport put_decimal
-from tarcast._core.posix cimport ENXIO, tc_next_data, tc_next_hole
+from tarcast._core.posix cimport ENXIO, SEEK_SET, lseek, tc_next_data, tc_next_hole
 from tarcast._core.sparse cimport Extent, Sparse
 
 cdef enum:
@@ -112,7 +112,7 @@ cdef int sparse_scan(int fd, uint64_t size, Control* control, bint caller, Spars
     """Look for the holes of `fd`, `size` bytes long. 0, or -1: out of memory, or told to stop.
 
     `found` is NULL unless a sparse entry would be the shorter one; else it is the caller's, for
-    sparse_free. Moves the descriptor's position.
+    sparse_free. Leaves the descriptor's position at the beginning.
     """
     cdef Sparse* sparse = <Sparse*>calloc(1, sizeof(Sparse))
     cdef int result
@@ -121,6 +121,7 @@ cdef int sparse_scan(int fd, uint64_t size, Control* control, bint caller, Spars
         return -1
     sparse.real_size = size
     result = find_data(sparse, fd, control, caller)
+    lseek(fd, 0, SEEK_SET)      # small files are read from where it is
     if result > 0 and not make_map(sparse):
         result = -1
     if result > 0 and sparse.stored + OVERHEAD < size:
