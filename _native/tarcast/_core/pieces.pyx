@@ -16,7 +16,7 @@ from tarcast._core.queue cimport (
     READY_BYTES, READY_COUNT, Job, Queue, queue_done_locked, queue_enter, queue_stop_locked, queue_wake_locked,
 )
 from tarcast._core.stock cimport (
-    stock_batch, stock_chunk, stock_piece, stock_return_batch, stock_return_list, stock_return_piece,
+    stock_batch, stock_chunk, stock_chunks, stock_piece, stock_return_batch, stock_return_list, stock_return_piece,
 )
 
 cdef enum:
@@ -187,7 +187,8 @@ cdef int pieces_cut(Queue* queue, Piece* piece, Body* body, uint64_t direct, Pie
     if queue.first == piece:
         place_locked(queue)
     rest[0] = NULL
-    if not queue.sated:
+    # The last chunk is for what everything else waits for, as in queue_next.
+    if not queue.sated and (queue.first == tail or stock_chunks(&queue.stock) > 1):
         tail.chunk = stock_chunk(&queue.stock)
     if tail.chunk != NULL:
         tail.state = PIECE_FILLING

@@ -8,7 +8,7 @@ from libc.string cimport memset
 from tarcast._core.control cimport Control, control_cancelled, control_stops
 from tarcast._core.header cimport BLOCK
 from tarcast._core.pax cimport put_decimal
-from tarcast._core.posix cimport ENXIO, tc_next_data, tc_next_hole
+from tarcast._core.posix cimport ENXIO, SEEK_SET, lseek, tc_next_data, tc_next_hole
 from tarcast._core.sparse cimport Extent, Sparse
 
 cdef enum:
@@ -112,7 +112,7 @@ cdef int sparse_scan(int fd, uint64_t size, Control* control, bint caller, Spars
     """Look for the holes of `fd`, `size` bytes long. 0, or -1: out of memory, or told to stop.
 
     `found` is NULL unless a sparse entry would be the shorter one; else it is the caller's, for
-    sparse_free. Moves the descriptor's position.
+    sparse_free. The descriptor's position, which the search moves, is the file's beginning afterwards.
     """
     cdef Sparse* sparse = <Sparse*>calloc(1, sizeof(Sparse))
     cdef int result
@@ -127,6 +127,7 @@ cdef int sparse_scan(int fd, uint64_t size, Control* control, bint caller, Spars
         found[0] = sparse
     else:
         sparse_free(sparse)
+    lseek(fd, 0, SEEK_SET)      # a small file that stays as it is is read from there
     return result if result < 0 else 0
 
 
