@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.support.disks import Disks, MakeDirectory
 from tests.support.files import remove_tree, scratch_directory
 from tests.support.oracle import Original, build_oracle
 from tests.support.tally import TALLY
@@ -58,6 +60,36 @@ def scratch() -> Iterator[Path]:
     directory = scratch_directory()
     yield directory
     remove_tree(directory)
+
+
+@pytest.fixture
+def place(scratch: Path) -> Iterator[Path]:
+    """An empty directory on the file system of `scratch`: attributes and times of its trees must fit."""
+    directory = Path(tempfile.mkdtemp(prefix="place-", dir=scratch))
+    yield directory
+    remove_tree(directory)
+
+
+@pytest.fixture(scope="session")
+def mounts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Disks]:
+    """File systems of any kind; for tests, by way of `disks`."""
+    disks = Disks(tmp_path_factory.mktemp("disks"))
+    yield disks
+    disks.close()
+
+
+@pytest.fixture
+def disks(mounts: Disks) -> Iterator[MakeDirectory]:
+    """disks("xfs") is an empty directory on a file system of that kind; gone after the test."""
+    made: list[Path] = []
+
+    def make(kind: str) -> Path:
+        made.append(mounts.directory(kind))
+        return made[-1]
+
+    yield make
+    for directory in made:
+        remove_tree(directory)
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,6 @@ import hashlib
 import io
 import os
 import socket
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -16,6 +15,7 @@ import tarcast
 from tests.support.files import remove_tree
 from tests.support.judge import archive_names, assert_same_archive
 from tests.support.rich import RICH
+from tests.support.sinks import through
 from tests.support.trees import make_tree
 
 
@@ -34,24 +34,6 @@ def expected(source: Path) -> bytes:
     tarcast.write_tar(source, archive, threads=1)
     assert len(archive_names(archive.getvalue())) == len(RICH)
     return archive.getvalue()
-
-
-def through(write_end: int, read_end: int, write: Callable[[int], object]) -> bytes:
-    """What arrives at `read_end` while `write` fills `write_end`; both are closed."""
-    received: list[bytes] = []
-
-    def drain() -> None:
-        with open(read_end, "rb") as f:
-            received.append(f.read())
-
-    reader = threading.Thread(target=drain)
-    reader.start()
-    try:
-        write(write_end)
-    finally:
-        os.close(write_end)
-        reader.join()
-    return received[0]
 
 
 class ShortWriter(io.RawIOBase):

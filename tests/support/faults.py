@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pickle
+import resource
 import subprocess
 import sys
 import tempfile
@@ -155,6 +156,14 @@ def descriptors() -> set[str]:
     return found
 
 
+def leave_descriptors(count: int) -> None:
+    """Let this process, a child that ends soon, open only `count` more."""
+    used = {int(name) for name in os.listdir("/proc/self/fd") if os.path.exists(f"/proc/self/fd/{name}")}
+    free = (fd for fd in range(1 << 20) if fd not in used)
+    limit = next(fd for i, fd in enumerate(free) if i == count)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+
+
 def threads() -> set[str]:
     """The threads of this process, those that Python does not know included."""
     return {f"thread {name}" for name in os.listdir("/proc/self/task")}
@@ -200,3 +209,13 @@ def make_deep(directory: Path, levels: int) -> list[str]:
     down = ["d/" * level + "d" for level in range(levels)]
     up = ["d/" * level + "z" for level in range(levels, -1, -1)]
     return down + up
+
+
+class Deadline:
+    """A `cancel` that is set after some seconds: an export that hangs then fails its test."""
+
+    def __init__(self, seconds: float = 30) -> None:
+        self._end = time.monotonic() + seconds
+
+    def is_set(self) -> bool:
+        return time.monotonic() > self._end

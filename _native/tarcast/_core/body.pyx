@@ -6,7 +6,7 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 
 from tarcast._core.body cimport Body
-from tarcast._core.posix cimport EINTR, close, pread, tc_add, tc_data_at, tc_read, tc_release
+from tarcast._core.posix cimport EINTR, close, pread, tc_add, tc_data_at, tc_fstat, tc_read, tc_release, tc_stat
 from tarcast._core.sparse cimport Extent, Sparse, sparse_extent, sparse_free
 from tarcast._core.status cimport STEP_GREW, STEP_READ_DATA, STEP_SHRANK, Status, fail
 
@@ -79,6 +79,20 @@ cdef int body_read(int fd, char* out, size_t size, Status* status) noexcept nogi
         return -1
 
 
+cdef int unreadable(const Body* body, ssize_t got, uint64_t at, uint64_t size, Status* status) noexcept nogil:
+    """Nothing came of reading `body`, a file of `size` bytes, at `at`. -1, with `status` that says why.
+
+    The pieces of a file are read in any order: of one that shrank all of them tell the same.
+    """
+    cdef tc_stat st
+    fail(status, STEP_READ_DATA if got < 0 else STEP_SHRANK, errno if got < 0 else 0)
+    status.expected = size
+    status.seen = at
+    if got == 0 and tc_fstat(body.fd, &st) == 0 and st.size < at:
+        status.seen = st.size
+    return -1
+
+
 cdef int read_sparse(const Body* body, char* out, uint64_t offset, size_t size, Status* status) noexcept nogil:
     """body_read_at for a file with holes: the map, then the extents one behind the other."""
     cdef const Sparse* sparse = body.sparse
@@ -87,7 +101,7 @@ cdef int read_sparse(const Body* body, char* out, uint64_t offset, size_t size, 
     cdef size_t part
     cdef uint64_t inside
     cdef ssize_t got
-    cdef char more
+    cdef char last[2]
     while done < size:
         part = size - done
         if offset + done < sparse.map_size:
@@ -104,17 +118,20 @@ cdef int read_sparse(const Body* body, char* out, uint64_t offset, size_t size, 
         if got > 0:
             done += <size_t>got
         elif got == 0 or errno != EINTR:
-            fail(status, STEP_READ_DATA if got < 0 else STEP_SHRANK, errno if got < 0 else 0)
-            status.expected = sparse.real_size
-            status.seen = extent.offset + inside
             memset(out + done, 0, size - done)
-            return -1
-    if offset + size == body.size and pread(body.fd, &more, 1, <int64_t>sparse.real_size) == 1:
-        fail(status, STEP_GREW, 0)
-        status.expected = sparse.real_size
-        status.seen = sparse.real_size + 1
-        return -1
-    return 0
+            return unreadable(body, got, extent.offset + inside, sparse.real_size, status)
+    if offset + size < body.size:
+        return 0
+    # Is the end where it was? It may be in a hole, which nobody reads. (No file without a byte is a sparse one.)
+    got = pread(body.fd, last, 2, <int64_t>sparse.real_size - 1)
+    if got == 0:
+        return unreadable(body, 0, sparse.real_size - 1, sparse.real_size, status)
+    if got < 2:
+        return 0
+    fail(status, STEP_GREW, 0)
+    status.expected = sparse.real_size
+    status.seen = sparse.real_size + 1
+    return -1
 
 
 cdef int body_read_at(const Body* body, char* out, uint64_t offset, size_t size, Status* status) noexcept nogil:
@@ -150,13 +167,12 @@ cdef int body_read_at(const Body* body, char* out, uint64_t offset, size_t size,
             break
     out[size] = behind
     if got < 0 or (got == 0 and done < size):
-        fail(status, STEP_READ_DATA if got < 0 else STEP_SHRANK, errno if got < 0 else 0)
-        status.seen = offset + done
+        unreadable(body, got, offset + done, body.size, status)
         memset(out + done, 0, size - done)
-    elif done + <size_t>got > size:
-        fail(status, STEP_GREW, 0)
-        status.seen = body.size + 1
-    else:
+        return -1
+    if done + <size_t>got <= size:
         return 0
+    fail(status, STEP_GREW, 0)
     status.expected = body.size
+    status.seen = body.size + 1
     return -1

@@ -12,8 +12,9 @@ from tarcast._core.output cimport Output
 from tarcast._core.piece cimport PIECE_DIRECT, Piece
 from tarcast._core.pieces cimport pieces_written
 from tarcast._core.posix cimport (
-    EAGAIN, EINTR, SEEK_SET, iovec, lseek, pread, pwritev, tc_add, tc_allocate, tc_clone, tc_fstat, tc_is_pipe,
-    tc_observe, tc_place, tc_publish, tc_splice, tc_stat, tc_swap, tc_trim, tc_wait_writable, tc_widen_pipe,
+    EAGAIN, EINTR, EINVAL, ETXTBSY, SEEK_SET, iovec, lseek, pread, pwritev, tc_add, tc_allocate, tc_clone, tc_fstat,
+    tc_is_pipe, tc_observe, tc_place, tc_publish, tc_splice, tc_stat, tc_swap, tc_trim, tc_wait_writable,
+    tc_widen_pipe,
 )
 from tarcast._core.queue cimport SPAN_PIECES, Job, Queue, queue_note, queue_stop
 from tarcast._core.sink cimport SINK_CALL, SINK_FILE, SINK_PIPE, sink_write
@@ -202,14 +203,17 @@ cdef int clone_body(Output* output, const Piece* piece, bint caller, Status* sta
     cdef tc_stat st
     st.dev = 0
     tc_fstat(piece.body.fd, &st)
-    while done < piece.left and may_clone(output, st.dev):
+    # Where attributes left no room for padding (header_align) the body lies on no block.
+    while done < piece.left and piece.at % ALIGNMENT == 0 and may_clone(output, st.dev):
         if told_to_stop(output, caller):
             return fail(status, STEP_CALLBACK, 0)
         want = piece.left - done if piece.left - done < CLONE_MOST else CLONE_MOST
         if tc_clone(output.sink.fd, output.base + <int64_t>(piece.at + done), piece.body.fd,
                     <int64_t>(piece.offset + done), want) != 0:
-            # Not between these two file systems, or not this file: what is wrong with it shows when it is copied.
-            tc_publish(&output.refused, st.dev + 1)
+            # Not this file, or not so much of it any more: what is wrong with it shows when it is copied. By any
+            # other error, not between these two file systems.
+            if errno != EINVAL and errno != ETXTBSY:
+                tc_publish(&output.refused, st.dev + 1)
             break
         done += want
         tc_add(&output.control.cloned, want)

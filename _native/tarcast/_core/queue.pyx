@@ -8,7 +8,7 @@ from tarcast._core.body cimport Body
 from tarcast._core.control cimport TICK_MS, Control
 from tarcast._core.note cimport FATAL, Note, Severity, note_add, note_free, notes_free, notes_shift
 from tarcast._core.piece cimport (
-    ORDER_NONE, ORDER_SIZED, PIECE_DIRECT, PIECE_FILLED, PIECE_FILLING, PIECE_NAMES, PIECE_QUEUED, Piece, piece_has_size,
+    ORDER_NONE, ORDER_SIZED, PIECE_DIRECT, PIECE_FILLING, PIECE_NAMES, PIECE_QUEUED, Piece, piece_has_size,
 )
 from tarcast._core.posix cimport (
     pthread_cond_broadcast, pthread_cond_destroy, pthread_cond_signal, pthread_mutex_destroy, pthread_mutex_init,

@@ -121,7 +121,7 @@ cdef int sparse_scan(int fd, uint64_t size, Control* control, bint caller, Spars
         return -1
     sparse.real_size = size
     result = find_data(sparse, fd, control, caller)
-    lseek(fd, 0, SEEK_SET)      # small files are read from where it is
+    lseek(fd, 0, SEEK_SET)      # a small file that stays as it is is read from there
     if result > 0 and not make_map(sparse):
         result = -1
     if result > 0 and sparse.stored + OVERHEAD < size:
