@@ -10,4 +10,4 @@ from tarcast._core.run cimport Run, Worker
 
 cdef int worker_init(Worker* worker, Run* run, size_t number) noexcept nogil
 cdef void worker_free(Worker* worker) noexcept nogil
-cdef Piece* fill_piece(Worker* worker, Piece* piece) noexcept nogil
+cdef Piece* fill_piece(Worker* worker, Piece* piece, bint* failed) noexcept nogil

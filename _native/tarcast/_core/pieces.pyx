@@ -259,10 +259,11 @@ cdef void place_locked(Queue* queue) noexcept nogil:
         piece = queue.first
 
 
-cdef void pieces_filled(Queue* queue, Piece* piece) noexcept nogil:
+cdef void pieces_filled(Queue* queue, Piece* piece, bint failed) noexcept nogil:
     """`piece` is complete in its chunk, or has failed."""
     if not queue_enter(queue):
         return
+    piece.failed = failed
     piece.state = PIECE_FILLED
     piece.size = piece.chunk.length
     if piece.kind == PIECE_NAMES:
@@ -270,7 +271,7 @@ cdef void pieces_filled(Queue* queue, Piece* piece) noexcept nogil:
     if piece.batch != NULL:
         stock_return_batch(&queue.stock, piece.batch)
         piece.batch = NULL
-    if piece.failed:
+    if failed:
         queue.failing = True
     if queue.first == piece:
         place_locked(queue)

@@ -62,12 +62,13 @@ cdef struct Pool:
 
 cdef void fill(Worker* worker, Piece* piece) noexcept nogil:
     cdef Run* run = worker.run
-    piece = fill_piece(worker, piece)
+    cdef bint failed = False
+    piece = fill_piece(worker, piece, &failed)
     if piece == NULL:
         pieces_left(&run.queue)
     else:
         tc_add(&run.filled_bytes, piece.chunk.length)
-        pieces_filled(&run.queue, piece)
+        pieces_filled(&run.queue, piece, failed)
 
 
 cdef void walk(Worker* worker) noexcept nogil:
