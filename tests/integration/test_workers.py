@@ -125,6 +125,7 @@ def tasks():
 first = threading.Thread(target=tasks)      # a sanitizer adds one of its own when the first one starts
 first.start()
 first.join()
+time.sleep(0.1)     # a thread that was joined may still be seen for a moment
 before = tasks()
 end_of_patience = time.monotonic() + 1.5
 threads = set()
