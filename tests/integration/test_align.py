@@ -133,7 +133,7 @@ def test_body_is_aligned_wherever_its_header_would_be(tmp_path: Path, before: in
     make_files(tmp_path / "t", a=b"a" * before, b=os.urandom(LEAST), c=os.urandom(LEAST + 1), d=b"d")
     archive = aligned(tmp_path / "t")
     assert described(archive) == described(plain(tmp_path / "t"))
-    # Where it would lie on a block by itself, behind two headers and the data of `a`, there is nothing to pad.
+    # Where it would lie on a block by itself, behind two headers and the data of `a`, nothing is padded.
     pads = [PAD in m.pax_headers for m in members(archive)]
     assert pads == [False, (512 + before + 512) % ALIGNMENT != 0, True, False]
 
@@ -195,7 +195,7 @@ def test_attributes_that_fill_the_limit_leave_their_body_where_it_comes(
     one = io.BytesIO()
     tarcast.write_tar(tree, one, align=True, threads=1)
     assert_same_archive(archive, one.getvalue())
-    # Before it are three blocks, its own headers are two and the limit's, rounded, a multiple of 4096: padding
+    # Before it are three blocks, its own headers are two and the limit's, rounded, n times 4096: padding
     # would need some blocks more.
     assert_aligned(archive, but=("m",))
     found = {m.name: m for m in members(archive)}
@@ -214,7 +214,7 @@ def test_attributes_beyond_the_limit_are_left_out_and_the_body_aligned(tmp_path:
 
 
 def test_size_beyond_what_ustar_holds_is_aligned_too(tmp_path: Path) -> None:
-    """A record for the size is one more that is measured; read by its header alone, since nobody has the time."""
+    """A record for the size is one more that is measured; read by its header alone: nobody has the time."""
     (tmp_path / "t").mkdir()
     with open(tmp_path / "t" / "f", "wb") as file:
         file.truncate(1 << 33)

@@ -1,4 +1,4 @@
-"""Files that change, disks that fill up or die, files of which nothing can be shared: while blocks are shared."""
+"""While blocks are shared: files that change, disks that fill up or die, files of which none can be."""
 
 from __future__ import annotations
 
@@ -196,7 +196,7 @@ def test_file_size_limit_is_an_error(disk: Path, threads: int) -> None:
 
 
 def kill(place: Path) -> None:
-    """From now on everything on the file system at `place` is an error: what a disk that is pulled out looks like."""
+    """From now on everything on the file system at `place` is an error: as if its disk was pulled out."""
     fd = os.open(place, os.O_RDONLY)
     try:
         fcntl.ioctl(fd, 0x8004587D, struct.pack("=L", 2))  # FS_IOC_SHUTDOWN, without writing anything back

@@ -36,6 +36,7 @@
 #ifdef __linux__
 #include <sys/syscall.h>
 #endif
+#include "threads.h"
 
 #ifndef O_NOATIME
 #define O_NOATIME 0
@@ -390,31 +391,17 @@ static inline uint64_t tc_data_at(int fd, uint64_t offset, uint64_t end)
     return offset;
 }
 
-/* Where the next data at or behind `offset` begins, where the next hole (lseek(2)): 0, or -1 and errno: ENXIO
- * for no more of it, others where the file system cannot tell. Move the descriptor's position. */
-static inline int tc_next_data(int fd, uint64_t offset, uint64_t *found)
+/* Where the next data (or with `hole` the next hole) at or behind `offset` begins (lseek(2)): 0, or -1 and errno:
+ * ENXIO for no more of it, others where the file system cannot tell. Moves the descriptor's position. */
+static inline int tc_next(int fd, uint64_t offset, int hole, uint64_t *found)
 {
-#ifdef SEEK_DATA
-    off_t at = lseek(fd, (off_t)offset, SEEK_DATA);
+#if defined(SEEK_DATA) && defined(SEEK_HOLE)
+    off_t at = lseek(fd, (off_t)offset, hole ? SEEK_HOLE : SEEK_DATA);
     if (at >= 0)
         *found = (uint64_t)at;
     return at >= 0 ? 0 : -1;
 #else
-    (void)fd, (void)offset, (void)found;
-    errno = ENOTSUP;
-    return -1;
-#endif
-}
-
-static inline int tc_next_hole(int fd, uint64_t offset, uint64_t *found)
-{
-#ifdef SEEK_HOLE
-    off_t at = lseek(fd, (off_t)offset, SEEK_HOLE);
-    if (at >= 0)
-        *found = (uint64_t)at;
-    return at >= 0 ? 0 : -1;
-#else
-    (void)fd, (void)offset, (void)found;
+    (void)fd, (void)offset, (void)hole, (void)found;
     errno = ENOTSUP;
     return -1;
 #endif
@@ -558,116 +545,6 @@ static inline int tc_clone(int out, int64_t to, int in, int64_t from, uint64_t s
     errno = ENOTSUP;
     return -1;
 #endif
-}
-
-/* ---- time and shared numbers ---------------------------------------- */
-
-static inline void tc_pause(int milliseconds)
-{
-    poll(NULL, 0, milliseconds);
-}
-
-/* A cheap clock for "is it time yet" questions, in nanoseconds; steps of a few milliseconds. */
-static inline int64_t tc_coarse_now(void)
-{
-    struct timespec now;
-#ifdef CLOCK_MONOTONIC_COARSE
-    clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
-#else
-    clock_gettime(CLOCK_MONOTONIC, &now);
-#endif
-    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
-}
-
-/* Nanoseconds since some fixed moment. */
-static inline int64_t tc_now(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
-}
-
-/* Nanoseconds of CPU that a running thread has used so far; -1 where that is not to be known. */
-static inline int64_t tc_thread_cpu(pthread_t thread)
-{
-#ifdef __linux__
-    clockid_t clock;
-    struct timespec now;
-    if (pthread_getcpuclockid(thread, &clock) == 0 && clock_gettime(clock, &now) == 0)
-        return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
-#else
-    (void)thread;
-#endif
-    return -1;
-}
-
-/* Wait on `cond` (made by tc_cond_init) for at most `milliseconds`. */
-static inline int tc_cond_init(pthread_cond_t *cond)
-{
-#ifdef __APPLE__
-    return pthread_cond_init(cond, NULL);
-#else
-    pthread_condattr_t attributes;
-    if (pthread_condattr_init(&attributes) != 0)
-        return -1;
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    int result = pthread_cond_init(cond, &attributes);
-    pthread_condattr_destroy(&attributes);
-    return result;
-#endif
-}
-
-static inline void tc_cond_wait(pthread_cond_t *cond, pthread_mutex_t *lock, int milliseconds)
-{
-    struct timespec until;
-#ifdef __APPLE__
-    clock_gettime(CLOCK_REALTIME, &until);
-#else
-    clock_gettime(CLOCK_MONOTONIC, &until);
-#endif
-    until.tv_nsec += (long)milliseconds * 1000000L;
-    until.tv_sec += until.tv_nsec / 1000000000L;
-    until.tv_nsec %= 1000000000L;
-    pthread_cond_timedwait(cond, lock, &until);
-}
-
-/* Start a thread that gets no signals: those are for the interpreter's own threads. 0 or an errno. */
-static inline int tc_thread_start(pthread_t *thread, void *(*body)(void *), void *argument)
-{
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int result = pthread_create(thread, NULL, body, argument);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return result;
-}
-
-/* Numbers that one thread writes while others read. */
-static inline void tc_publish(uint64_t *where, uint64_t value)
-{
-    __atomic_store_n(where, value, __ATOMIC_RELAXED);
-}
-
-static inline void tc_add(uint64_t *where, uint64_t value)
-{
-    __atomic_fetch_add(where, value, __ATOMIC_RELAXED);
-}
-
-/* One reference less; 1 when it was the last. What others did before they gave theirs back is seen then. */
-static inline int tc_release(uint64_t *references)
-{
-    return __atomic_sub_fetch(references, 1, __ATOMIC_ACQ_REL) == 0;
-}
-
-/* Set to `value` if it is still `old`; 1 if so. */
-static inline int tc_swap(uint64_t *where, uint64_t old, uint64_t value)
-{
-    return __atomic_compare_exchange_n(where, &old, value, 0, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
-}
-
-static inline uint64_t tc_observe(const uint64_t *where)
-{
-    return __atomic_load_n(where, __ATOMIC_RELAXED);
 }
 
 #endif

@@ -8,7 +8,7 @@ from libc.string cimport memset
 from tarcast._core.control cimport Control, control_cancelled, control_stops
 from tarcast._core.header cimport BLOCK
 from tarcast._core.pax cimport put_decimal
-from tarcast._core.posix cimport ENXIO, SEEK_SET, lseek, tc_next_data, tc_next_hole
+from tarcast._core.posix cimport ENXIO, SEEK_SET, lseek, tc_next
 from tarcast._core.sparse cimport Extent, Sparse
 
 cdef enum:
@@ -90,13 +90,13 @@ cdef int find_data(Sparse* sparse, int fd, Control* control, bint caller) noexce
         looks += 1
         if looks % 1024 == 0 and (control_stops(control) if caller else control_cancelled(control)):
             return -1
-        if tc_next_data(fd, offset, &offset) != 0:
+        if tc_next(fd, offset, False, &offset) != 0:
             if errno != ENXIO:
                 return 0
             break       # nothing but a hole from here on
         if offset >= sparse.real_size:
             break
-        if tc_next_hole(fd, offset, &hole) != 0 or hole <= offset:
+        if tc_next(fd, offset, True, &hole) != 0 or hole <= offset:
             return 0
         if not add(sparse, &capacity, offset, hole):
             return -1
