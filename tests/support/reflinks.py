@@ -44,7 +44,7 @@ def members_of(archive: Path) -> dict[str, tarfile.TarInfo]:
 
 
 def assert_shares(source: Path, archive: Path, path: str) -> None:
-    """The file's whole blocks lie where those of its body in the archive do, and both know they are shared."""
+    """The file's whole blocks lie where those of its body in the archive do; both know they are shared."""
     member = members_of(archive)[path]
     mine = blocks(source / path, 0, whole_blocks(member.size))
     theirs = blocks(archive, member.offset_data, whole_blocks(member.size))
