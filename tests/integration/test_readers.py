@@ -176,7 +176,8 @@ class Stalled:
         assert self._thread.is_alive(), self.error
         begin = time.monotonic()
         self.cancel.set()
-        self._thread.join()
+        self._thread.join(30)
+        assert self.ended, "a cancel was not seen"
         return self.ended - begin
 
 
@@ -291,7 +292,7 @@ class Sum:
 @pytest.fixture(scope="module")
 def holes(trees: Path) -> Sum:
     sink = Sum()
-    tarcast.write_tar(trees / "holes", sink, threads=1)  # type: ignore[call-overload]
+    tarcast.write_tar(trees / "holes", sink, threads=1)  # type: ignore[arg-type]
     return sink
 
 
