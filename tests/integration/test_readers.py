@@ -230,14 +230,14 @@ except tarcast.Cancelled:
 
 LIMITS = pytest.mark.parametrize(
     ("threads", "memory"),
-    [(1, MEMORY_LIMIT), (2, LEAST_MEMORY), (8, LEAST_MEMORY), (8, MEMORY_LIMIT), (64, LEAST_MEMORY)],
+    [(None, LEAST_MEMORY), (2, LEAST_MEMORY), (8, LEAST_MEMORY), (8, MEMORY_LIMIT), (64, LEAST_MEMORY)],
 )
 
 
 @pytest.mark.parametrize("end", ["pipe", "unix"])
 @LIMITS
 def test_stalled_reader_costs_no_more_memory_than_the_limit(
-    trees: Path, end: str, threads: int, memory: int
+    trees: Path, end: str, threads: int | None, memory: int
 ) -> None:
     without_any_sanitizer()
     options = {"threads": threads, "memory_limit": memory}
@@ -298,14 +298,14 @@ def holes(trees: Path) -> Sum:
 
 @LIMITS
 def test_file_object_that_blocks_is_waited_for_within_the_memory_limit(
-    trees: Path, holes: Sum, threads: int, memory: int
+    trees: Path, holes: Sum, threads: int | None, memory: int
 ) -> None:
     without_any_sanitizer()
     options = {"threads": threads, "memory_limit": memory}
     found = in_new_process(STALLED_FILE, tree=str(trees / "holes"), after=20 * MIB, options=options)
     assert found["used"] < IDLE_SECONDS
     assert 20 * MIB < found["written"] < 21 * MIB
-    assert found["stalled"] <= found["grown"] < memory + ALLOWANCE
+    assert max(found["stalled"], found["grown"]) < memory + ALLOWANCE
     assert (found["size"], found["sum"]) == (holes.size, holes.sum)
 
 

@@ -31,7 +31,7 @@ MANY_DESCRIPTORS = 256 + 256 + 128 + 64 + 32
 MEMORY_LIMIT = 4 * MIB
 # Above what the process had before; measured are 5 to 8 MB.
 DIRECTORIES_MEMORY = 16 * MIB
-# The names of a directory are held to be sorted. Measured are 53 bytes a name, everything included: 24 in a list,
+# A directory's names are held to be sorted. Measured are 53 bytes a name, all included: 24 in a list,
 # in which an older glibc sorts by way of a second one, and the name; half as much again may be.
 BYTES_PER_NAME = 79
 
