@@ -416,8 +416,8 @@ cdef int walk_on(Worker* worker, Batch* batch) noexcept nogil:
 cdef Piece* fill_piece(Worker* worker, Piece* piece) noexcept nogil:
     """Fill `piece` as far as its chunk goes; what is left becomes pieces behind it.
 
-    Gives the piece that is filled now, which may be one of those; or NULL: somebody else goes on with it. If it
-    has failed, the reason is in its notes.
+    Gives the piece that is filled now, which may be one of those; or NULL: somebody else goes on with it. If
+    `worker` has failed, the reason is in its notes.
     """
     cdef int result
     worker.piece = piece
@@ -426,8 +426,7 @@ cdef Piece* fill_piece(Worker* worker, Piece* piece) noexcept nogil:
         result = fill_body(worker, piece)
     else:
         result = fill_names(worker)
-    if worker.piece != NULL:
-        worker.piece.failed = result == STOP
+    worker.failed = result == STOP
     worker.path = b""
     worker.path_length = 0
     return worker.piece

@@ -17,6 +17,6 @@ cdef int pieces_divide(Queue* queue, Piece* piece, Body* body, uint64_t offset, 
 cdef int pieces_cut(Queue* queue, Piece* piece, Body* body, uint64_t direct, Piece** rest) noexcept nogil
 cdef bint pieces_in_turn(Queue* queue, Piece* piece, PieceOrder order) noexcept nogil
 cdef uint64_t pieces_place(Queue* queue, Piece* piece) noexcept nogil
-cdef void pieces_filled(Queue* queue, Piece* piece) noexcept nogil
+cdef void pieces_filled(Queue* queue, Piece* piece, bint failed) noexcept nogil
 cdef void pieces_left(Queue* queue) noexcept nogil
 cdef void pieces_written(Queue* queue, Job* job) noexcept nogil

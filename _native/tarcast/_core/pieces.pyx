@@ -259,11 +259,12 @@ cdef void place_locked(Queue* queue) noexcept nogil:
         piece = queue.first
 
 
-cdef void pieces_filled(Queue* queue, Piece* piece) noexcept nogil:
+cdef void pieces_filled(Queue* queue, Piece* piece, bint failed) noexcept nogil:
     """`piece` is complete in its chunk, or has failed."""
     if not queue_enter(queue):
         return
     piece.state = PIECE_FILLED
+    piece.failed = failed
     piece.size = piece.chunk.length
     if piece.kind == PIECE_NAMES:
         queue.names -= 1

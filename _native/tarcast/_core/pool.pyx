@@ -67,7 +67,7 @@ cdef void fill(Worker* worker, Piece* piece) noexcept nogil:
         pieces_left(&run.queue)
     else:
         tc_add(&run.filled_bytes, piece.chunk.length)
-        pieces_filled(&run.queue, piece)
+        pieces_filled(&run.queue, piece, worker.failed)
 
 
 cdef void walk(Worker* worker) noexcept nogil:

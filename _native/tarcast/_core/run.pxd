@@ -92,6 +92,7 @@ cdef struct Worker:
     size_t tree
     Piece* piece
     bint in_turn                # everything before the piece has its size
+    bint failed                 # the export ends with the piece that it filled last
     PieceOrder waits_for        # what AGAIN waits for
     const char* path            # of the entry in hand, for reports
     size_t path_length
