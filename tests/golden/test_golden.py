@@ -134,8 +134,13 @@ def check(directory: Path, flags: list[str], arguments: list[str], want: dict, k
     archive = io.BytesIO()
     write(directory, flags, arguments, archive)
     assert_same_archive(archive.getvalue(), expected, kept.stem)
-    # Only a descriptor or a path gets a second thread, which then reads and writes; a Python object never.
-    for threads in (1, 2, 8):
+    # Whatever the sink, all workers read and encode. Into a file each of them writes what is ready; a Python
+    # object is called by the calling thread alone.
+    for threads in (1, 2, 3, 8, 64):
+        archive = io.BytesIO()
+        result = write(directory, flags, arguments, archive, threads)
+        assert_same_archive(archive.getvalue(), expected, f"{kept.stem}, {threads} threads, object")
+        assert result.bytes_written == len(expected) == want["size"]
         with tempfile.NamedTemporaryFile() as file:
             result = write(directory, flags, arguments, file.fileno(), threads)
             assert_same_archive(Path(file.name).read_bytes(), expected, f"{kept.stem}, {threads} threads")

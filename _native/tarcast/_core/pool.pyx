@@ -308,7 +308,7 @@ cdef Outcome pool_run(Run* run) noexcept nogil:
             break
         do_task(&pool.workers[0], task, &job)
         if not more and queue_has_more(&run.queue):
-            more = True         # than one batch: worth a thread
+            more = True         # than it can do alone: worth a thread
             start_workers(&pool, run.threads if run.threads > 0 else run.cores)
             have_active(&pool, pool.started)
             if run.threads == 0:

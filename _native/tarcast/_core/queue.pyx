@@ -331,11 +331,11 @@ cdef size_t queue_path(Queue* queue, char** copy) noexcept nogil:
 
 
 cdef bint queue_has_more(Queue* queue) noexcept nogil:
-    """Is there work that another worker could take?"""
+    """Is there work that another worker could take? Asked by the only one, between two tasks."""
     cdef bint result
     if not queue_enter(queue):
         return False
-    result = not queue.stopped and (queue.queued > 0 or not queue.walked)
+    result = not queue.stopped and (not queue.walked or queue.queued > 1 or queue.names < queue.queued)
     pthread_mutex_unlock(&queue.lock)
     return result
 
