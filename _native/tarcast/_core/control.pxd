@@ -16,6 +16,7 @@ cdef enum:
 cdef struct Control:
     uint64_t cancelled          # by the user, from any thread
     uint64_t abandoned          # by whichever worker, or since a callable raised: nothing more is wanted
+    uint64_t no_memory          # for something that ended the export, perhaps even for the note that says so
     uint64_t entries            # headers written
     uint64_t bytes_written      # bytes that the sink has taken
     uint64_t cloned             # of these, that share blocks with the files they are from

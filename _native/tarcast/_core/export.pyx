@@ -258,7 +258,7 @@ cdef class Export:
         """Write the whole archive. True when it is complete, False when `failure` says why not.
 
         Raises whatever a callable raised, KeyboardInterrupt included, and
-        MemoryError when there is no memory to start.
+        MemoryError when there is none to start, or to say where it ran out.
         """
         cdef Outcome outcome
         if self.started:

@@ -16,8 +16,8 @@ from tarcast._core.piece cimport Piece
 from tarcast._core.pieces cimport pieces_batch, pieces_filled, pieces_left, pieces_walked
 from tarcast._core.pool cimport COMPLETE, ENDED, NO_MEMORY, Outcome
 from tarcast._core.posix cimport (
-    pthread_join, pthread_self, tc_add, tc_descriptors_left, tc_now, tc_observe, tc_publish, tc_thread_cpu,
-    tc_thread_start,
+    pthread_join, pthread_self, tc_add, tc_descriptors_left, tc_give_addresses, tc_hold_addresses, tc_now,
+    tc_observe, tc_publish, tc_thread_cpu, tc_thread_start,
 )
 from tarcast._core.queue cimport (
     TASK_END, TASK_FILL, TASK_WALK, TASK_WRITE, Job, Task, queue_activate, queue_free, queue_has_more, queue_init,
@@ -27,6 +27,7 @@ from tarcast._core.run cimport Run, Worker
 from tarcast._core.walk cimport walk_free, walk_init
 
 cdef enum:
+    REST_OF_MEMORY = 8 << 20    # bytes besides chunks: much more than there is
     MOST_WORKERS = 64           # that can be asked for
     MOST_ADAPTIVE = 32          # that are started without being asked for
     # Descriptors: so many open directories and bodies, unless fewer may be open at all.
@@ -76,12 +77,12 @@ cdef void walk(Worker* worker) noexcept nogil:
     cdef Batch* batch = pieces_batch(&run.queue)
     cdef Gathered got
     if batch == NULL:
-        tc_publish(&run.no_memory, 1)
+        tc_publish(&run.control.no_memory, 1)
         queue_stop(&run.queue)
         return
     got = gather(run, batch, worker.number == 0, run.queue.walks_alone)
     if pieces_walked(&run.queue, batch, got == GATHERED_ALL, got == GATHERED_STARVED) != 0:
-        tc_publish(&run.no_memory, 1)
+        tc_publish(&run.control.no_memory, 1)
         queue_stop(&run.queue)
 
 
@@ -118,12 +119,18 @@ cdef void* work(void* argument) noexcept nogil:
 cdef void start_workers(Pool* pool, size_t count) noexcept nogil:
     """Have `count` workers in all; fewer if there may not be so many, or there is no memory or no thread to be had."""
     cdef Worker* worker
+    # Where memory is limited their stacks take what chunks and all else leave, not the other way round.
+    cdef size_t size = pool.run.memory + REST_OF_MEMORY
+    cdef void* held = tc_hold_addresses(size)
+    if held == NULL:
+        return
     while pool.started < count and pool.started < pool.most:
         worker = &pool.workers[pool.started]
         if worker_init(worker, pool.run, pool.started) != 0 or tc_thread_start(&worker.thread, work, worker) != 0:
             worker_free(worker)
-            return
+            break
         pool.started += 1
+    tc_give_addresses(held, size)
 
 
 cdef int64_t cpu_of_all(const Pool* pool) noexcept nogil:
@@ -328,7 +335,7 @@ cdef Outcome pool_run(Run* run) noexcept nogil:
     output_end(&run.output, complete)
     if complete:
         return COMPLETE
-    return NO_MEMORY if tc_observe(&run.no_memory) else ENDED
+    return NO_MEMORY if tc_observe(&run.control.no_memory) else ENDED
 
 
 cdef void run_free(Run* run) noexcept nogil:

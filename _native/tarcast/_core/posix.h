@@ -25,6 +25,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -415,6 +416,18 @@ static inline char *tc_page_memory(size_t size)
 {
     void *memory;
     return posix_memalign(&memory, 4096, size) == 0 ? (char *)memory : NULL;
+}
+
+/* Keep `size` bytes of addresses from anybody else until they are given back; NULL if there are not so many. */
+static inline void *tc_hold_addresses(size_t size)
+{
+    void *held = mmap(NULL, size, PROT_NONE, MAP_PRIVATE | MAP_ANON, -1, 0);
+    return held != MAP_FAILED ? held : NULL;
+}
+
+static inline void tc_give_addresses(void *held, size_t size)
+{
+    munmap(held, size);
 }
 
 /* ---- output ---------------------------------------------------------- */

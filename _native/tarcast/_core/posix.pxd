@@ -32,6 +32,8 @@ cdef extern from "posix.h" nogil:
     ssize_t tc_getxattrat(int dirfd, const char* name, const char* key, void* value, size_t size)
     int tc_next(int fd, uint64_t offset, int hole, uint64_t* found)
     char* tc_page_memory(size_t size)
+    void* tc_hold_addresses(size_t size)
+    void tc_give_addresses(void* held, size_t size)
     int tc_sink_kind(int fd)
     bint tc_is_pipe(int fd)
     ssize_t tc_write_nowait(int fd, int kind, const char* data, size_t size)

@@ -15,7 +15,7 @@ from tarcast._core.posix cimport (
     pthread_mutex_lock, pthread_mutex_unlock, tc_cond_init, tc_cond_wait, tc_observe, tc_publish,
 )
 from tarcast._core.queue cimport SPAN_PIECES, TASK_END, TASK_FILL, TASK_TICK, TASK_WALK, TASK_WRITE, Job, Queue, Task
-from tarcast._core.status cimport STEP_MEMORY, Status, fail
+from tarcast._core.status cimport Status
 from tarcast._core.stock cimport stock_chunk, stock_chunks, stock_free, stock_return_list
 
 cdef enum:
@@ -196,7 +196,6 @@ cdef bint may_end_locked(const Queue* queue) noexcept nogil:
 
 
 cdef Task choose_locked(Queue* queue, bint caller, Job* job) noexcept nogil:
-    cdef Status status
     if take_ready_locked(queue, caller, queue.held, job):
         return TASK_WRITE
     if queue.held:
@@ -209,8 +208,7 @@ cdef Task choose_locked(Queue* queue, bint caller, Job* job) noexcept nogil:
             queue.queued -= 1
             return TASK_FILL
         if queue.stock.chunk_count == 0:
-            fail(&status, STEP_MEMORY, 0)
-            note_add(&queue.notes, FATAL, &status, 0, b"", 0, NULL)
+            tc_publish(&queue.control.no_memory, 1)
             queue_stop_locked(queue)
             return TASK_END
     elif may_walk_locked(queue):
@@ -299,6 +297,7 @@ cdef void queue_note(Queue* queue, Severity severity, const Status* status, Body
     if not queue_enter(queue):
         return
     if not queue.stopped and not note_add(&queue.notes, severity, status, tree, path, length, body):
+        tc_publish(&queue.control.no_memory, 1)
         queue_stop_locked(queue)
     if severity == FATAL:
         queue_stop_locked(queue)

@@ -75,7 +75,6 @@ cdef struct Run:
     # Atomic:
     uint64_t batch_items        # names to be gathered at once
     uint64_t filled_bytes
-    uint64_t no_memory
     bint failed                 # for the calling thread: a report ended the export
 
 

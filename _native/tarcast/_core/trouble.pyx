@@ -6,7 +6,7 @@ from tarcast._core.body cimport Body
 from tarcast._core.control cimport control_cancelled, control_stops
 from tarcast._core.entry cimport Xattr
 from tarcast._core.note cimport FATAL, NOTICE, SKIPPED, Severity, note_add
-from tarcast._core.posix cimport ENOMEM
+from tarcast._core.posix cimport ENOMEM, tc_publish
 from tarcast._core.queue cimport queue_stop
 from tarcast._core.run cimport Worker
 from tarcast._core.status cimport STEP_CALLBACK, STEP_MEMORY, Status, Step, fail
@@ -21,6 +21,7 @@ cdef bint told_to_stop(Worker* worker) noexcept nogil:
 
 cdef int report(Worker* worker, Severity severity, const Status* status, Body* body) noexcept nogil:
     if not note_add(&worker.piece.notes, severity, status, worker.tree, worker.path, worker.path_length, body):
+        tc_publish(&worker.run.control.no_memory, 1)
         queue_stop(&worker.run.queue)
         return STOP
     return DONE if severity != FATAL else STOP
