@@ -330,11 +330,11 @@ cdef size_t queue_path(Queue* queue, char** copy) noexcept nogil:
 
 
 cdef bint queue_has_more(Queue* queue) noexcept nogil:
-    """Is there work that another worker could take? Asked by the only one, between two tasks."""
+    """Is there more than one batch of names, or one chunk? Asked by the only worker, between two tasks."""
     cdef bint result
     if not queue_enter(queue):
         return False
-    result = not queue.stopped and (not queue.walked or queue.queued > 1 or queue.names < queue.queued)
+    result = not queue.stopped and (not queue.walked or (queue.queued > 0 and queue.end > 0))
     pthread_mutex_unlock(&queue.lock)
     return result
 
