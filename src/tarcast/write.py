@@ -10,7 +10,7 @@ import time
 from . import outcome
 from ._core import Export
 from .errors import Cancelled, InputError, OptionError, os_error
-from .limits import LEAST_MEMORY_LIMIT, MEMORY_LIMIT
+from .limits import LEAST_MEMORY_LIMIT, MEMORY_LIMIT, MOST_MEMORY
 from .result import Progress, Result
 from .sinks import make_sink
 from .tree import ENTRY_TYPES, Entry, Tree, check_epoch
@@ -125,7 +125,7 @@ def write_tar(
             "align": align,
             "sparse": sparse,
             "threads": threads or 0,
-            "memory": memory_limit,
+            "memory": min(memory_limit, MOST_MEMORY),
         }
         export = _run(roots, output, hashes, settings, progress, cancel, started, places)
         if progress is not None:

@@ -5,7 +5,7 @@ from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memset
 
 from tarcast._core.batch cimport (
-    BATCH_END, BATCH_NAME, BATCH_OPENED, BATCH_PASSED, BATCH_TOP, Batch, BatchItem, batch_clear,
+    BATCH_END, BATCH_ITEMS, BATCH_NAME, BATCH_OPENED, BATCH_PASSED, BATCH_TOP, Batch, BatchItem, batch_clear,
 )
 from tarcast._core.chunk cimport Chunk, chunk_reserve, chunk_room
 from tarcast._core.collect cimport Found, Scratch, collect_link, scratch_free, scratch_init
@@ -402,7 +402,7 @@ cdef int walk_on(Worker* worker, Batch* batch) noexcept nogil:
     """
     cdef Run* run = worker.run
     cdef Gathered got
-    if not run.in_tree or chunk_room(worker.piece.chunk) == 0:
+    if not run.in_tree or chunk_room(worker.piece.chunk) == 0 or worker.piece.notes.count >= BATCH_ITEMS:
         return DONE
     batch_clear(batch)
     got = gather(run, batch, True, False)

@@ -11,11 +11,12 @@ from tarcast._core.dirfd cimport Dirfd, dirfd_drop, dirfd_new
 from tarcast._core.gather cimport GATHERED_ALL, GATHERED_SOME, GATHERED_STARVED, Gathered
 from tarcast._core.pending cimport pending_spare
 from tarcast._core.posix cimport (
-    DT_DIR, EACCES, EMFILE, ENFILE, ENOMEM, O_CLOEXEC, O_DIRECTORY, O_RDONLY, S_IFDIR, S_IFMT, openat, tc_observe,
+    DT_DIR, EACCES, EMFILE, ENFILE, ENOMEM, O_CLOEXEC, O_DIRECTORY, O_RDONLY, S_IFDIR, S_IFMT, close, openat,
+    tc_observe,
 )
 from tarcast._core.run cimport Root, Run
-from tarcast._core.status cimport STEP_MEMORY, STEP_READ_DIR, Status, fail
-from tarcast._core.walk cimport Item, walk_back, walk_begin, walk_enter, walk_next, walk_spare
+from tarcast._core.status cimport STEP_CALLBACK, STEP_MEMORY, STEP_READ_DIR, Status, fail
+from tarcast._core.walk cimport Item, walk_back, walk_begin, walk_enter, walk_next, walk_spare, walk_stops
 
 
 cdef bint starved(int error) noexcept nogil:
@@ -55,6 +56,8 @@ cdef int begin_tree(Run* run, Batch* batch, bint alone) noexcept nogil:
     if fd < 0 and starved(errno) and not alone:
         return 1
     if root.prefix_length and batch_add(batch, BATCH_TOP, NULL, root.prefix, root.prefix_length, 0) == NULL:
+        if fd >= 0:
+            close(fd)
         out_of_memory(batch)
         return -1
     if fd < 0:
@@ -169,6 +172,9 @@ cdef Gathered gather(Run* run, Batch* batch, bint caller, bint alone) noexcept n
         if got < 0:
             return problem(batch, &status, item.path, item.path_length)
         if item.kind == DT_DIR:
+            if walk_stops(&run.walker):
+                fail(&status, STEP_CALLBACK, 0)
+                return problem(batch, &status, item.path, item.path_length)
             result = add_directory(run, batch, &item, alone)
             if result != GATHERED_SOME or (batch.count > 0 and batch.items[batch.count - 1].kind == BATCH_PROBLEM):
                 return result

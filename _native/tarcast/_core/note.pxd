@@ -27,6 +27,7 @@ cdef struct Note:
 cdef struct Notes:
     Note* first
     Note* last
+    size_t count
 
 
 cdef bint note_add(Notes* notes, Severity severity, const Status* status, size_t tree, const char* path,

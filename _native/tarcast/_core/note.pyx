@@ -26,6 +26,7 @@ cdef bint note_add(Notes* notes, Severity severity, const Status* status, size_t
     else:
         notes.last.next = note
     notes.last = note
+    notes.count += 1
     return True
 
 
@@ -38,7 +39,9 @@ cdef void notes_move(Notes* notes, Notes* to) noexcept nogil:
     else:
         to.last.next = notes.first
     to.last = notes.last
+    to.count += notes.count
     notes.first = notes.last = NULL
+    notes.count = 0
 
 
 cdef Note* notes_shift(Notes* notes) noexcept nogil:
@@ -48,6 +51,7 @@ cdef Note* notes_shift(Notes* notes) noexcept nogil:
         notes.first = note.next
         if notes.first == NULL:
             notes.last = NULL
+        notes.count -= 1
     return note
 
 

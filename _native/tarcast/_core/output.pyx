@@ -273,7 +273,9 @@ cdef void output_write(Output* output, Job* job, bint caller) noexcept nogil:
     """
     cdef Status status
     if write_job(output, job, caller, &status) != 0:
-        if status.step == STEP_CALLBACK or status.step == STEP_REPORTED:    # told to stop, a callable raised
+        if status.step == STEP_MEMORY:
+            tc_publish(&output.control.no_memory, 1)
+        if status.step == STEP_CALLBACK or status.step == STEP_REPORTED or status.step == STEP_MEMORY:
             queue_stop(output.queue)
         else:
             queue_note(output.queue, FATAL, &status, NULL)

@@ -11,7 +11,7 @@ from tarcast._core.piece cimport (
     ORDER_NONE, ORDER_SIZED, PIECE_BODY, PIECE_DIRECT, PIECE_FILLED, PIECE_FILLING, PIECE_NAMES, Piece, PieceOrder,
     piece_has_size, piece_size,
 )
-from tarcast._core.posix cimport pthread_mutex_unlock
+from tarcast._core.posix cimport pthread_mutex_unlock, tc_observe
 from tarcast._core.queue cimport (
     READY_BYTES, READY_COUNT, Job, Queue, queue_done_locked, queue_enter, queue_has_chunk_locked, queue_stop_locked,
     queue_wake_locked,
@@ -229,13 +229,29 @@ cdef uint64_t pieces_place(Queue* queue, Piece* piece) noexcept nogil:
     return result
 
 
+cdef void say_in_turn_locked(Queue* queue, Piece* piece) noexcept nogil:
+    """The notes of a piece of which nothing is written come behind those of what is written before it."""
+    if queue.ready_last != NULL:
+        notes_move(&piece.notes, &queue.ready_last.notes)
+    else:
+        notes_move(&piece.notes, &queue.later if queue.writing else &queue.notes)
+
+
+cdef void end_if_written_locked(Queue* queue) noexcept nogil:
+    """After a piece that failed: what is before it goes out first, and may fail itself."""
+    if queue.ending and queue.ready == NULL and not queue.writing:
+        queue_stop_locked(queue)
+
+
 cdef void place_locked(Queue* queue) noexcept nogil:
-    """Give a place to every piece that has only filled ones before it, and notes their turn."""
+    """Give a place to every piece that has only filled ones before it."""
     cdef Piece* piece = queue.first
-    while piece != NULL and piece.state == PIECE_FILLED:
-        notes_move(&piece.notes, &queue.notes)
+    while piece != NULL and piece.state == PIECE_FILLED and not queue.ending:
+        queue.untold += piece.notes.count
         if piece.failed:
-            queue_stop_locked(queue)
+            say_in_turn_locked(queue, piece)
+            queue.ending = True
+            end_if_written_locked(queue)
             return
         queue.first = piece.next
         if queue.first == NULL:
@@ -244,6 +260,7 @@ cdef void place_locked(Queue* queue) noexcept nogil:
         queue.end += piece.size
         piece.next = NULL
         if piece.size == 0:
+            say_in_turn_locked(queue, piece)
             stock_return_piece(&queue.stock, piece)
         else:
             if queue.ready_last == NULL:
@@ -254,7 +271,8 @@ cdef void place_locked(Queue* queue) noexcept nogil:
             queue.ready_count += 1
             if piece.chunk != NULL:
                 queue.ready_bytes += piece.chunk.length
-            if queue.ready_count >= READY_COUNT or queue.ready_bytes >= READY_BYTES:
+            if queue.ready_count >= READY_COUNT or queue.ready_bytes >= READY_BYTES \
+                    or tc_observe(&queue.bodies) >= queue.body_limit:
                 queue.sated = True
         piece = queue.first
 
@@ -289,9 +307,17 @@ cdef void pieces_left(Queue* queue) noexcept nogil:
 
 
 cdef void pieces_written(Queue* queue, Job* job) noexcept nogil:
+    """The job is done, or failed, and then the export has been stopped."""
+    cdef Piece* piece = job.piece
     if not queue_enter(queue):
         return
+    if not queue.stopped:
+        while piece != NULL:
+            notes_move(&piece.notes, &queue.notes)
+            piece = piece.next
+        notes_move(&queue.later, &queue.notes)
     stock_return_list(&queue.stock, job.piece)
     queue.writing = False
+    end_if_written_locked(queue)
     queue_done_locked(queue)
     pthread_mutex_unlock(&queue.lock)

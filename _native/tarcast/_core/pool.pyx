@@ -28,6 +28,7 @@ from tarcast._core.walk cimport walk_free, walk_init
 
 cdef enum:
     REST_OF_MEMORY = 8 << 20    # bytes besides chunks: much more than there is
+    MOST_HELD = 64 << 20        # a larger memory limit may be larger than the memory
     MOST_WORKERS = 64           # that can be asked for
     MOST_ADAPTIVE = 32          # that are started without being asked for
     # Descriptors: so many open directories and bodies, unless fewer may be open at all.
@@ -120,7 +121,7 @@ cdef void start_workers(Pool* pool, size_t count) noexcept nogil:
     """Have `count` workers in all; fewer if there may not be so many, or there is no memory or no thread to be had."""
     cdef Worker* worker
     # Where memory is limited their stacks take what chunks and all else leave, not the other way round.
-    cdef size_t size = pool.run.memory + REST_OF_MEMORY
+    cdef size_t size = REST_OF_MEMORY + (pool.run.memory if pool.run.memory < MOST_HELD else MOST_HELD)
     cdef void* held = tc_hold_addresses(size)
     if held == NULL:
         return

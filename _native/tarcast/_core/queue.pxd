@@ -84,10 +84,13 @@ cdef struct Queue:
     bint writing                # somebody does, where only one may
     bint held                   # one worker wants the others to finish and do nothing new
     bint failing                # something will end the export: no new names
+    bint ending                 # everything before that has its place: end when it is written
     bint stopped                # end now
     bint complete               # everything was written
     bint forked                 # this is the child of a fork: leave all as it is
     Notes notes                 # in archive order, for the calling thread
+    Notes later                 # behind what is being written
+    size_t untold               # notes of all pieces that have a place, and those above
     char* path                  # archive path of the latest name, for progress
     size_t path_length
     size_t path_capacity

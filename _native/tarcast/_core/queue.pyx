@@ -22,6 +22,8 @@ cdef enum:
     CALLER = 0          # number of the worker that is the calling thread
     # Pieces that wait without a chunk: a bound on how far the walk runs ahead.
     QUEUED_LIMIT = 64
+    # Notes that are not told yet: at this number there are no new names. What causes one may cost nothing else.
+    UNTOLD_LIMIT = 1024
     # Block of a file that is written at once (see span_end_locked), and how much of it with one call, in bytes.
     UNIT = 262144
     SPAN_SIZE = 1048576
@@ -53,6 +55,7 @@ cdef void queue_free(Queue* queue) noexcept nogil:
     stock_return_list(&queue.stock, queue.first)
     stock_free(&queue.stock)
     notes_free(&queue.notes)
+    notes_free(&queue.later)
     free(queue.path)
     if queue.made:
         pthread_cond_destroy(&queue.parked)
@@ -114,7 +117,7 @@ cdef Piece* earliest_locked(Queue* queue, bint caller) noexcept nogil:
 
 
 cdef bint may_walk_locked(Queue* queue) noexcept nogil:
-    if queue.walking or queue.walked or queue.failing or queue.queued >= QUEUED_LIMIT:
+    if queue.walking or queue.walked or queue.failing or queue.queued >= QUEUED_LIMIT or queue.untold >= UNTOLD_LIMIT:
         return False
     if queue.caller_fills and queue.names > 0:
         return False
@@ -180,7 +183,8 @@ cdef bint take_ready_locked(Queue* queue, bint caller, bint eager, Job* job) noe
         queue.ready_last = NULL
     elif queue.ready.at < end:
         job.tail = queue.ready
-    if queue.ready_count <= READY_COUNT // 2 and queue.ready_bytes <= READY_BYTES // 2:
+    if queue.ready == NULL or (queue.ready_count <= READY_COUNT // 2 and queue.ready_bytes <= READY_BYTES // 2
+                               and tc_observe(&queue.bodies) <= queue.body_limit // 2):
         queue.sated = False
     queue.begun = end
     queue.writing = True
@@ -220,12 +224,17 @@ cdef Task choose_locked(Queue* queue, bint caller, Job* job) noexcept nogil:
         queue.complete = True
         queue_stop_locked(queue)
         return TASK_END
+    if queue.busy == 0 and queue.ready == NULL and queue.first != NULL and stock_chunks(&queue.stock) == 0:
+        # There was less memory than it seemed, and pieces that cannot be written yet have it.
+        tc_publish(&queue.control.no_memory, 1)
+        queue_stop_locked(queue)
+        return TASK_END
     return TASK_TICK
 
 
 cdef bint something_to_do_locked(Queue* queue, bint caller) noexcept nogil:
-    """Would choose_locked find a task?"""
-    if may_write_locked(queue, caller):
+    """Would choose_locked find a task, or is there much to say?"""
+    if may_write_locked(queue, caller) or (caller and queue.untold >= UNTOLD_LIMIT and queue.notes.first != NULL):
         return True
     return not queue.held and (earliest_locked(queue, caller) != NULL or may_walk_locked(queue)
                                or may_end_locked(queue))
@@ -299,6 +308,7 @@ cdef void queue_note(Queue* queue, Severity severity, const Status* status, Body
     if not queue.stopped and not note_add(&queue.notes, severity, status, tree, path, length, body):
         tc_publish(&queue.control.no_memory, 1)
         queue_stop_locked(queue)
+    queue.untold += 1
     if severity == FATAL:
         queue_stop_locked(queue)
     pthread_mutex_unlock(&queue.lock)
@@ -345,6 +355,8 @@ cdef void queue_activate(Queue* queue, size_t workers) noexcept nogil:
         return
     if workers > queue.active:
         pthread_cond_broadcast(&queue.parked)
+    elif workers < queue.active:
+        pthread_cond_broadcast(&queue.work)     # those that must not work any more would take others' signals
     queue.active = workers
     pthread_mutex_unlock(&queue.lock)
 
@@ -364,6 +376,10 @@ cdef Note* queue_take_note(Queue* queue) noexcept nogil:
         return NULL
     while True:
         note = notes_shift(&queue.notes)
+        if note != NULL:
+            queue.untold -= 1
+            if queue.untold == UNTOLD_LIMIT - 1:
+                queue_wake_locked(queue)
         if note == NULL or note.body == NULL or not note.body.told:
             break
         note_free(note)

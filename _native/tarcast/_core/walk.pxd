@@ -81,3 +81,4 @@ cdef int walk_next(Walker* walker, Item* item, Status* status) noexcept nogil
 cdef int walk_enter(Walker* walker, const Item* item, Dirfd* dir, const tc_stat* st, Status* status) noexcept nogil
 cdef void walk_back(Walker* walker) noexcept nogil
 cdef bint walk_spare(Walker* walker) noexcept nogil
+cdef bint walk_stops(Walker* walker) noexcept nogil

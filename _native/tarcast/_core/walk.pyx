@@ -50,12 +50,17 @@ cdef void walk_free(Walker* walker) noexcept nogil:
     memset(walker, 0, sizeof(Walker))
 
 
-cdef bint told_to_stop(Walker* walker) noexcept nogil:
-    """For loops over names: now and then a look at signals and cancel."""
-    walker.asked += 1
-    if walker.control == NULL or walker.asked % 1024 != 0:
+cdef bint walk_stops(Walker* walker) noexcept nogil:
+    """Is the export to end? A look at signals and cancel, for where the kernel may take its time."""
+    if walker.control == NULL:
         return False
     return control_stops(walker.control) if walker.caller else control_cancelled(walker.control)
+
+
+cdef bint told_to_stop(Walker* walker) noexcept nogil:
+    """For loops over names: the same, now and then."""
+    walker.asked += 1
+    return walker.asked % 1024 == 0 and walk_stops(walker)
 
 
 cdef size_t hit_count(const Walker* walker) noexcept nogil:
@@ -352,6 +357,8 @@ cdef int walk_next(Walker* walker, Item* item, Status* status) noexcept nogil:
         item.name_length = name.length
         item.kind = name.kind
         if item.kind == DT_UNKNOWN:
+            if walk_stops(walker):
+                return fail(status, STEP_CALLBACK, 0)
             if tc_lstatat(level.dir.fd, name.text, &st) != 0:
                 return fail(status, STEP_STAT, errno)
             item.kind = tc_type_of_mode(st.mode)
