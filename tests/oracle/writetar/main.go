@@ -234,9 +234,12 @@ func main() {
 		return nil
 	})
 	epoch := flag.Int64("epoch", -1, "modification time of every entry, in seconds; negative: keep")
-	flag.StringVar(&j.Out, "o", "", "archive to write (default: standard output)")
+	flag.StringVar(&j.Out, "o", "", "archive to write (default, or -: standard output)")
 	server := flag.Bool("serve", false, "answer jobs from standard input")
 	flag.Parse()
+	if j.Out == "-" {
+		j.Out = ""
+	}
 
 	var err error
 	if *server {
