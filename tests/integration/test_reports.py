@@ -38,7 +38,7 @@ def drained() -> Iterator[int]:
 
 
 def spoiled(tree: Path) -> tarcast.Tree:
-    """When `b` is looked at, `a` is not written yet; then it is less than its header says, and `c` is gone."""
+    """When `b` is looked at, `a` is not written yet: it becomes less than its header says; `c` is gone."""
     make_files(tree, a=b"x" * (1 << 20), b=b"b", c=b"c", d=b"d")
 
     def spoil(entry: tarcast.Entry) -> tarcast.Entry:
