@@ -38,11 +38,11 @@ def drained() -> Iterator[int]:
 
 
 def spoiled(tree: Path) -> tarcast.Tree:
-    """When `b` is looked at, `a` is not written yet: it becomes less than its header says; `c` is gone."""
+    """When `a` is about to be written it becomes less than its header will say, and `c` vanishes."""
     make_files(tree, a=b"x" * (1 << 20), b=b"b", c=b"c", d=b"d")
 
     def spoil(entry: tarcast.Entry) -> tarcast.Entry:
-        if entry.path == "b":
+        if entry.path == "a":
             os.truncate(tree / "a", 1000)
             os.unlink(tree / "c")
         return entry
