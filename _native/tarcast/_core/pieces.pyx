@@ -283,7 +283,6 @@ cdef void pieces_filled(Queue* queue, Piece* piece, bint failed) noexcept nogil:
         return
     piece.failed = failed
     piece.state = PIECE_FILLED
-    piece.failed = failed
     piece.size = piece.chunk.length
     if piece.kind == PIECE_NAMES:
         queue.names -= 1
