@@ -4,6 +4,7 @@ from ._version import __version__
 from .errors import (
     Cancelled,
     ChangedError,
+    CleanupError,
     IDMapError,
     InputError,
     OptionError,
@@ -19,6 +20,7 @@ from .write import write_tar
 __all__ = [
     "Cancelled",
     "ChangedError",
+    "CleanupError",
     "Entry",
     "IDMap",
     "IDMapError",

@@ -73,6 +73,27 @@ class Entry:
         return f"<Entry {self.path!r} {self.type} {self.mode:04o} {self.uid}:{self.gid} {self.size} bytes>"
 
 
+class Opened:
+    """A tree that is not just a path: a mount that only a descriptor leads to, files added to what it holds.
+
+    Attributes:
+        fd: its directory, open.
+        label: what messages call it instead of `path`.
+        added: (path in the tree, name in the directory `added_fd`) of plain files, mode 0600 and root's,
+            that stand beside the tree's own or in their place, in archive order.
+        added_mtime: their time stamp, in seconds since 1970.
+    """
+
+    __slots__ = ("added", "added_fd", "added_mtime", "fd", "label")
+
+    def __init__(self, fd: int, label: str) -> None:
+        self.fd = fd
+        self.label = label
+        self.added: Sequence[tuple[bytes, bytes]] = ()
+        self.added_fd = -1
+        self.added_mtime = 0
+
+
 class Tree:
     """A directory to export, with what to leave out and what to change.
 
@@ -96,7 +117,9 @@ class Tree:
             Patterns are compiled, and the directory is opened, by `write_tar`.
     """
 
-    __slots__ = ("epoch", "exclude", "follow", "idmap", "include", "map", "path")
+    __slots__ = ("epoch", "exclude", "follow", "idmap", "include", "map", "opened", "path")
+
+    opened: Opened | None  # set by `tarcast.snapshot` and the exporter alone
 
     def __init__(
         self,
@@ -123,12 +146,13 @@ class Tree:
         if map is not None and not callable(map):
             raise OptionError(f"map must be callable, not {type(map).__name__}")
         self.map = map
+        self.opened = None
 
     def __repr__(self) -> str:
         given = [
             f"{k}={getattr(self, k)!r}"
             for k in self.__slots__
-            if k != "path" and getattr(self, k) is not None
+            if k not in ("path", "opened") and getattr(self, k) is not None
         ]
         return f"Tree({', '.join([repr(self.path), *given])})"
 

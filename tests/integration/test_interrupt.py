@@ -466,7 +466,7 @@ def test_cancel_from_another_thread_takes_less_than_100_ms(
         cancelled: list[float] = []
         try:
             export = Export(
-                [(root, b"", None, None, None, None, None, None)],
+                [(root, b"", None, None, None, None, None, None, None)],
                 fd=stalled if sink == "pipe" else out,
                 threads=threads,
             )
@@ -496,7 +496,7 @@ def test_cancel_from_another_thread_takes_less_than_100_ms(
 def test_cancel_before_the_start_ends_the_run(trees: Path, stalled: int) -> None:
     root = os.open(trees / "some", os.O_RDONLY)
     try:
-        export = Export([(root, b"", None, None, None, None, None, None)], fd=stalled)
+        export = Export([(root, b"", None, None, None, None, None, None, None)], fd=stalled)
         export.cancel()
         assert export.run() is False
     finally:

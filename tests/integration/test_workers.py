@@ -135,7 +135,7 @@ def write(view):    # slowly, so that all workers but one are sent to rest; then
         time.sleep(0.003)
 
 root = os.open(sys.argv[1], os.O_RDONLY)
-roots = [(root, b"%03d/" % i, None, None, None, None, None, None) for i in range(40)]
+roots = [(root, b"%03d/" % i, None, None, None, None, None, None, None) for i in range(40)]
 export = Export(roots, write=write, threads=0, cores=500,
                 on_tick=lambda: threads.add(tasks()))
 print(export.run(), max(threads) - before < 32)

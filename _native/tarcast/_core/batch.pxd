@@ -14,6 +14,7 @@ cdef enum:
 
 cdef enum BatchKind:
     BATCH_NAME          # to be opened and archived
+    BATCH_ADDED         # a file that is not the tree's; `index` says which
     BATCH_OPENED        # was opened by the walk: a directory, unless it was replaced at that moment
     BATCH_PASSED        # a directory that no pattern selects: archived only if something below it is
     BATCH_PROBLEM       # the walk could not go on here; why is in the batch's `problem`
@@ -31,6 +32,7 @@ cdef struct BatchItem:
     size_t path             # offset into text; NUL-terminated, and room for one byte more
     size_t path_length
     size_t name_length      # of its last component
+    size_t index            # BATCH_ADDED: among those of its tree
 
 
 cdef struct Batch:

@@ -62,6 +62,7 @@ cdef BatchItem* batch_add(Batch* batch, BatchKind kind, Dirfd* dir, const char* 
     item.kind = kind
     item.type = 0
     item.own = NULL
+    item.index = 0
     item.open_error = 0
     item.dir = dir
     if dir != NULL and (batch.dir_count == 0 or batch.dirs[batch.dir_count - 1] != dir):

@@ -19,7 +19,7 @@ from tarcast._core.pool cimport COMPLETE, NO_MEMORY, Outcome, pool_run, run_free
 from tarcast._core.posix cimport getpid, tc_observe, tc_publish
 from tarcast._core.queue cimport queue_path
 from tarcast._core.remap cimport Range, Ranges, whole_seconds
-from tarcast._core.run cimport FileId, Root, Run
+from tarcast._core.run cimport Added, FileId, Root, Run
 from tarcast._core.sink cimport sink_open_call, sink_open_fd
 from tarcast._core.status cimport (
     STEP_CALLBACK, STEP_ENCODE, STEP_GREW, STEP_LIST_XATTR, STEP_MEMORY, STEP_OPEN, STEP_OUTPUT_INSIDE,
@@ -117,11 +117,13 @@ cdef class Export:
 
     Args:
         roots: for each tree a tuple (fd, prefix, include, exclude, uid_ranges,
-            gid_ranges, epoch, map): an open directory; b"name/" or b""; two
+            gid_ranges, epoch, map, added): an open directory; b"name/" or b""; two
             PatternLists or None; sequences of (container, host, size) or None for
             identity; seconds or None; a callable or None that gets (path, type, mode,
             uid, gid, mtime_ns, size, link, [(name, value)...]) and gives None to drop the
-            entry or (mode, uid, gid, mtime_ns, attributes or None for unchanged).
+            entry or (mode, uid, gid, mtime_ns, attributes or None for unchanged); None, or
+            (fd, [(archive path, name)...], seconds): files in the open directory fd that become
+            plain files beside those of the tree, in archive order, 0600 and root's.
         fd: descriptor to write to, or -1 for `write`.
         write: callable that takes a read-only memoryview, valid only during the call, completely.
         observer: the same for a callable that sees every byte before the sink.
@@ -139,7 +141,7 @@ cdef class Export:
     cdef Run r
     cdef Root* roots
     cdef FileId* outputs
-    cdef list ranges                # addresses of Range arrays, to be freed
+    cdef list arrays                # addresses of Range and Added arrays, to be freed
     cdef list kept                  # Python objects behind pointers
     cdef dict replaced              # attributes that a map callable gave, by the buffer that points to them
     cdef readonly object write
@@ -156,7 +158,7 @@ cdef class Export:
         memset(&self.r, 0, sizeof(Run))
         self.roots = NULL
         self.outputs = NULL
-        self.ranges = []
+        self.arrays = []
         self.kept = []
         self.replaced = {}
         self.notes = []
@@ -199,7 +201,7 @@ cdef class Export:
         run_free(&self.r)
         free(self.roots)
         free(self.outputs)
-        for address in self.ranges or ():
+        for address in self.arrays or ():
             free(<void*><size_t>address)
 
     cdef int set_outputs(self, list outputs) except -1:
@@ -224,10 +226,31 @@ cdef class Export:
         out.items = <Range*>calloc(len(triples) + 1, sizeof(Range))
         if out.items == NULL:
             raise MemoryError
-        self.ranges.append(<size_t>out.items)
+        self.arrays.append(<size_t>out.items)
         for i in range(<size_t>len(triples)):
             out.items[i].container, out.items[i].host, out.items[i].size = triples[i]
         out.count = len(triples)
+        return 0
+
+    cdef int set_added(self, Root* root, object given) except -1:
+        cdef Added* items
+        cdef size_t i
+        if given is None:
+            return 0
+        root.added_fd, files, root.added_mtime = given
+        files = list(files)
+        items = <Added*>calloc(len(files) + 1, sizeof(Added))
+        if items == NULL:
+            raise MemoryError
+        self.arrays.append(<size_t>items)
+        self.kept.append(files)
+        for i in range(<size_t>len(files)):
+            path, name = files[i]
+            items[i].path = PyBytes_AsString(path)
+            items[i].path_length = len(path)
+            items[i].name = PyBytes_AsString(name)
+        root.added = items
+        root.added_count = len(files)
         return 0
 
     cdef int set_roots(self, list roots) except -1:
@@ -238,7 +261,7 @@ cdef class Export:
             raise MemoryError
         for i in range(<size_t>len(roots)):
             root = &self.roots[i]
-            fd, prefix, includes, excludes, uid_ranges, gid_ranges, epoch, map_call = roots[i]
+            fd, prefix, includes, excludes, uid_ranges, gid_ranges, epoch, map_call, added = roots[i]
             self.kept.append((prefix, includes, excludes, map_call))
             root.fd = fd
             root.prefix = PyBytes_AsString(prefix)
@@ -250,6 +273,7 @@ cdef class Export:
             root.remap.has_epoch = epoch is not None
             root.remap.epoch = 0 if epoch is None else epoch
             root.map = <void*>map_call if map_call is not None else NULL
+            self.set_added(root, added)
         self.r.roots = self.roots
         self.r.root_count = len(roots)
         return 0

@@ -5,7 +5,7 @@ from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memset
 
 from tarcast._core.batch cimport (
-    BATCH_END, BATCH_ITEMS, BATCH_NAME, BATCH_OPENED, BATCH_PASSED, BATCH_TOP, Batch, BatchItem, batch_clear,
+    BATCH_ADDED, BATCH_END, BATCH_ITEMS, BATCH_NAME, BATCH_OPENED, BATCH_PASSED, BATCH_TOP, Batch, BatchItem, batch_clear,
 )
 from tarcast._core.chunk cimport Chunk, chunk_reserve, chunk_room
 from tarcast._core.collect cimport Found, Scratch, collect_link, scratch_free, scratch_init
@@ -294,6 +294,39 @@ cdef int put_name(Worker* worker, BatchItem* item, char* path) noexcept nogil:
     return result
 
 
+cdef int put_added(Worker* worker, BatchItem* item) noexcept nogil:
+    """A file that is not the tree's: no map, no attributes, no links."""
+    cdef const Root* root = worker.root
+    cdef Found found
+    cdef Entry entry
+    cdef Status status
+    cdef int result = open_item(worker, item, root.added[item.index].name, &found, &status)
+    if result == AGAIN:
+        return AGAIN
+    if result != DONE or found.fd < 0:
+        if result == DONE:
+            fail(&status, STEP_OPEN, found.open_error)
+        status.fatal = True
+        return problem(worker, &status, NULL)
+    if (may_be_aligned(worker.run, &found) and needs_turn(worker) != DONE) or too_many_bodies(worker, &found):
+        tc_close(found.fd)
+        return AGAIN
+    memset(&entry, 0, sizeof(Entry))
+    entry.name = worker.path
+    entry.name_length = worker.path_length
+    entry.link = b""
+    entry.type = c'0'
+    entry.mode = 0o600
+    entry.size = found.st.size
+    entry.mtime = root.added_mtime
+    result = put_header(worker, &entry, may_be_aligned(worker.run, &found))
+    if result == DONE and entry.size > 0:
+        result = put_body(worker, item, &found, &entry, NULL)
+    if found.fd >= 0:
+        tc_close(found.fd)
+    return result
+
+
 cdef int put_directory(Worker* worker, BatchItem* item, char* path) noexcept nogil:
     """What the walk opened; its children are in the batch, or in later ones."""
     cdef Found found
@@ -354,6 +387,8 @@ cdef int put_item(Worker* worker, Batch* batch, BatchItem* item) noexcept nogil:
     worker.path_length = item.path_length
     if item.kind == BATCH_NAME:
         return put_name(worker, item, path)
+    if item.kind == BATCH_ADDED:
+        return put_added(worker, item)
     if item.kind == BATCH_OPENED:
         return put_directory(worker, item, path)
     if item.kind == BATCH_PASSED:

@@ -3,7 +3,7 @@
 from libc.errno cimport errno
 
 from tarcast._core.batch cimport (
-    BATCH_END, BATCH_ITEMS, BATCH_NAME, BATCH_OPENED, BATCH_PASSED, BATCH_PROBLEM, BATCH_TOP, Batch, BatchItem,
+    BATCH_ADDED, BATCH_END, BATCH_ITEMS, BATCH_NAME, BATCH_OPENED, BATCH_PASSED, BATCH_PROBLEM, BATCH_TOP, Batch, BatchItem,
     batch_add,
 )
 from tarcast._core.collect cimport Found, collect_open
@@ -11,10 +11,10 @@ from tarcast._core.dirfd cimport Dirfd, dirfd_drop, dirfd_new
 from tarcast._core.gather cimport GATHERED_ALL, GATHERED_SOME, GATHERED_STARVED, Gathered
 from tarcast._core.pending cimport pending_spare
 from tarcast._core.posix cimport (
-    DT_DIR, EACCES, EMFILE, ENFILE, ENOMEM, O_CLOEXEC, O_DIRECTORY, O_RDONLY, S_IFDIR, S_IFMT, close, openat,
+    DT_DIR, DT_REG, EACCES, EMFILE, ENFILE, ENOMEM, O_CLOEXEC, O_DIRECTORY, O_RDONLY, S_IFDIR, S_IFMT, close, openat,
     tc_observe,
 )
-from tarcast._core.run cimport Root, Run
+from tarcast._core.run cimport Added, Root, Run
 from tarcast._core.status cimport STEP_CALLBACK, STEP_MEMORY, STEP_READ_DIR, Status, fail
 from tarcast._core.walk cimport Item, walk_back, walk_begin, walk_enter, walk_next, walk_spare, walk_stops
 
@@ -45,6 +45,62 @@ cdef Gathered out_of_memory(Batch* batch) noexcept nogil:
     return GATHERED_SOME
 
 
+cdef int compare_paths(const char* a, size_t a_length, const char* b, size_t b_length) noexcept nogil:
+    """Archive order: by bytes, a slash before everything else."""
+    cdef size_t i
+    cdef unsigned char left
+    cdef unsigned char right
+    for i in range(min(a_length, b_length)):
+        left = 0 if a[i] == c'/' else <unsigned char>a[i]
+        right = 0 if b[i] == c'/' else <unsigned char>b[i]
+        if left != right:
+            return 1 if left > right else -1
+    return (a_length > b_length) - (a_length < b_length)
+
+
+cdef int open_added(Run* run, const Root* root) noexcept nogil:
+    """Get ready for the files that were added to the tree. 0, or the errno."""
+    cdef int fd
+    run.added = 0
+    if run.added_dir != NULL:
+        dirfd_drop(run.added_dir)
+        run.added_dir = NULL
+    if root.added_count == 0:
+        return 0
+    fd = openat(root.added_fd, b".", O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+    if fd < 0:
+        return errno
+    run.added_dir = dirfd_new(fd, True, &run.queue.dirfds)
+    return 0 if run.added_dir != NULL else ENOMEM
+
+
+cdef bint put_added_before(Run* run, Batch* batch, const Item* item) noexcept nogil:
+    """Is an added file in turn, before `item` or in its place? Then it is in the batch; NULL: at the tree's end.
+
+    An item that keeps its place is given by the walk once more.
+    """
+    cdef const Root* root = &run.roots[run.tree]
+    cdef const Added* added = &root.added[run.added]
+    cdef BatchItem* put
+    cdef int order = -1
+    if run.added == root.added_count:
+        return False
+    if item != NULL:
+        order = compare_paths(added.path, added.path_length, item.path, item.path_length)
+        if order > 0:
+            return False
+    put = batch_add(batch, BATCH_ADDED, run.added_dir, added.path, added.path_length, added.path_length)
+    if put == NULL:
+        out_of_memory(batch)
+        return True
+    put.type = DT_REG
+    put.index = run.added
+    run.added += 1
+    if item != NULL and (order < 0 or item.kind == DT_DIR):
+        walk_back(&run.walker)
+    return True
+
+
 cdef int begin_tree(Run* run, Batch* batch, bint alone) noexcept nogil:
     """The next tree's first item, if it has a directory of its own, and its walk. -1: nothing comes of it."""
     cdef const Root* root = &run.roots[run.tree]
@@ -53,7 +109,11 @@ cdef int begin_tree(Run* run, Batch* batch, bint alone) noexcept nogil:
     cdef int result
     # A descriptor of our own: its position in the directory is nobody else's.
     cdef int fd = openat(root.fd, b".", O_RDONLY | O_DIRECTORY | O_CLOEXEC)
-    if fd < 0 and starved(errno) and not alone:
+    cdef int error = errno if fd < 0 else open_added(run, root)
+    if error and fd >= 0:
+        close(fd)
+        fd = -1
+    if fd < 0 and starved(error) and not alone:
         return 1
     if root.prefix_length and batch_add(batch, BATCH_TOP, NULL, root.prefix, root.prefix_length, 0) == NULL:
         if fd >= 0:
@@ -61,7 +121,7 @@ cdef int begin_tree(Run* run, Batch* batch, bint alone) noexcept nogil:
         out_of_memory(batch)
         return -1
     if fd < 0:
-        fail(&status, STEP_READ_DIR, errno)
+        fail(&status, STEP_READ_DIR, error)
     else:
         dir = dirfd_new(fd, True, &run.queue.dirfds)
         if dir == NULL:
@@ -165,6 +225,10 @@ cdef Gathered gather(Run* run, Batch* batch, bint caller, bint alone) noexcept n
         if batch.count > 0 and tc_observe(&run.queue.dirfds) >= run.queue.dirfd_limit:
             return GATHERED_SOME
         got = walk_next(&run.walker, &item, &status)
+        if got >= 0 and put_added_before(run, batch, &item if got > 0 else NULL):
+            if batch.items[batch.count - 1].kind == BATCH_PROBLEM:
+                return GATHERED_SOME
+            continue
         if got == 0:
             run.in_tree = False
             run.tree += 1

@@ -6,6 +6,7 @@ from tarcast._core.batch cimport BATCH_ITEMS, Batch
 from tarcast._core.chunk cimport CHUNK_SIZE
 from tarcast._core.collect cimport scratch_free, scratch_init
 from tarcast._core.control cimport control_stops
+from tarcast._core.dirfd cimport dirfd_drop
 from tarcast._core.fill cimport fill_piece, worker_free, worker_init
 from tarcast._core.gather cimport GATHERED_ALL, GATHERED_STARVED, Gathered, gather
 from tarcast._core.links cimport links_clear
@@ -346,3 +347,6 @@ cdef void run_free(Run* run) noexcept nogil:
     scratch_free(&run.walk_scratch)
     links_clear(&run.links)
     pending_free(&run.pending)
+    if run.added_dir != NULL:
+        dirfd_drop(run.added_dir)
+        run.added_dir = NULL

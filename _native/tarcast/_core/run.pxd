@@ -8,6 +8,7 @@ from libc.stdint cimport int64_t, uint64_t
 
 from tarcast._core.collect cimport Scratch
 from tarcast._core.control cimport Control
+from tarcast._core.dirfd cimport Dirfd
 from tarcast._core.entry cimport Entry
 from tarcast._core.links cimport Links
 from tarcast._core.match cimport Matcher
@@ -23,6 +24,12 @@ from tarcast._core.walk cimport Walker
 from tarcast._core.xattr cimport XattrBuffer
 
 
+cdef struct Added:              # a file of its own beside those of the tree: plain, 0600, root's
+    const char* path            # in the archive, prefix and all
+    size_t path_length
+    const char* name            # in the tree's `added_fd`
+
+
 cdef struct Root:
     int fd                      # the tree's directory, borrowed
     const char* prefix          # "name/" where trees lie side by side, else ""
@@ -31,6 +38,10 @@ cdef struct Root:
     Matcher* excludes
     Remap remap
     void* map                   # Python callable, or NULL
+    const Added* added          # in archive order; one takes the place of a file of the same path
+    size_t added_count
+    int added_fd                # holds what they contain; borrowed
+    int64_t added_mtime         # whole seconds
 
 
 cdef struct Hooks:
@@ -68,6 +79,8 @@ cdef struct Run:
     Scratch walk_scratch
     size_t tree                 # index of the one being walked
     bint in_tree
+    Dirfd* added_dir            # the tree's `added_fd`, NULL without one
+    size_t added                # how many of the tree's added files were given
     # Whoever's piece is in turn:
     Links links
     size_t links_tree

@@ -7,7 +7,10 @@ Note = tuple[bool, str, int, int, bytes, bytes, int, int]
 Ranges = Sequence[tuple[int, int, int]] | None
 Mapped = tuple[int, int, int, int, list[tuple[bytes, bytes]] | None]
 MapHook = Callable[[bytes, int, int, int, int, int, int, bytes, list[tuple[bytes, bytes]]], Mapped | None]
-Root = tuple[int, bytes, PatternList | None, PatternList | None, Ranges, Ranges, int | None, MapHook | None]
+Added = tuple[int, Sequence[tuple[bytes, bytes]], int] | None
+Root = tuple[
+    int, bytes, PatternList | None, PatternList | None, Ranges, Ranges, int | None, MapHook | None, Added
+]
 
 STEPS: dict[int, str]
 

@@ -1,0 +1,323 @@
+"""The exporter: from a request to an archive at the client, every step undone at the end."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+import threading
+import time
+
+from tarcast._core.mounts import Descriptor
+from tarcast.cleanup import Cleanup
+from tarcast.errors import Cancelled, InputError, OptionError, SessionError, os_error
+from tarcast.limits import MEMORY_LIMIT
+from tarcast.progress import one_off
+from tarcast.session import file_writer
+from tarcast.snapshot.mounted import mount_tree
+from tarcast.snapshot.scratch import ScratchDirectory
+from tarcast.tree import Opened, Tree
+from tarcast.write import archive
+
+from .attributes import Attributes
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from tarcast.progress import OneOff, Writer
+    from tarcast.result import Progress, Result
+    from tarcast.session import Session, SessionManager
+    from tarcast.snapshot import Reference
+    from tarcast.write import Cancel
+
+    from .attestation import Attestation
+    from .source import Source
+
+NAME = "exporting to client tarball"
+TYPE = "tar"
+SENDING = "sending tarball"
+
+
+class TarExporter:
+    """Makes exporters that send a tar archive to a client's session.
+
+    Args:
+        session_manager: knows the clients.
+        session_timeout: how long to wait for a client's session, in seconds.
+        threads, memory_limit: as for `write_tar`.
+    """
+
+    def __init__(
+        self,
+        session_manager: SessionManager,
+        *,
+        session_timeout: float = 5.0,
+        threads: int | None = None,
+        memory_limit: int = MEMORY_LIMIT,
+    ) -> None:
+        if not callable(getattr(session_manager, "get", None)):
+            raise OptionError(f"{session_manager!r} is no session manager", hint="make one: SessionManager()")
+        self.session_manager = session_manager
+        self.session_timeout = session_timeout
+        self.threads = threads
+        self.memory_limit = memory_limit
+
+    def resolve(self, id: int, attrs: Mapping[str, str] | None = None) -> ExporterInstance:
+        """The exporter for one request.
+
+        Args:
+            id: which of the client's targets takes the archive.
+            attrs: "source-date-epoch" (seconds since 1970; empty: keep time stamps, whatever the source
+                says), "platform-split" ("false" puts the platform into the names of attestations;
+                results lie side by side in any case) and "attestation-prefix" (before their names).
+
+        Raises:
+            OptionError: an attribute is unknown or malformed.
+        """
+        if isinstance(id, bool) or not isinstance(id, int):
+            raise OptionError(f"an exporter's id is a number, not {id!r}")
+        return ExporterInstance(self, id, Attributes(attrs or {}))
+
+
+class ExporterInstance:
+    """One request's exporter; made by `TarExporter.resolve`. It may export more than once, in any thread.
+
+    Attributes:
+        id: which of the client's targets takes the archive.
+        name: what it does, in words.
+        type: "tar".
+        attrs: the attributes of the request.
+    """
+
+    name = NAME
+    type = TYPE
+
+    def __init__(self, exporter: TarExporter, id: int, attributes: Attributes) -> None:
+        self.id = id
+        self._exporter = exporter
+        self._attributes = attributes
+
+    @property
+    def attrs(self) -> dict[str, str]:
+        return dict(self._attributes.values)
+
+    def export(
+        self,
+        source: Source,
+        session_id: str,
+        progress: Writer | None = None,
+        *,
+        cancel: Cancel | None = None,
+    ) -> Result:
+        """Mount what the source has, send it to the client as one archive, and undo everything.
+
+        Args:
+            source: what to export.
+            session_id: the client's session; a prefix up to ":" does not count.
+            progress: gets "sending tarball" with entries and bytes.
+            cancel: a threading.Event, or anything with is_set(): ends the export within about 100 ms.
+
+        Returns:
+            A Result, when the client has the whole archive.
+
+        Raises:
+            OptionError: the source makes no sense; nothing was mounted.
+            SessionError: no such session in time, or its client refuses, or ended meanwhile.
+            InputError: a reference cannot be mounted or read.
+            OutputError: the client could not take the archive.
+            Cancelled, KeyboardInterrupt: as for `write_tar`.
+            CleanupError: all was sent, but undoing failed. After another error its `cleanup_errors`
+                has such failures.
+        """
+        if not session_id:
+            raise SessionError("could not access local files without session", hint="name the client's session")
+        parts = [(key, ref, self._epoch(source, key)) for key, ref in source.platforms()]
+        now = int(time.time())
+        with Cleanup() as cleanup:
+            trees: dict[str, Tree] = {}
+            for key, reference, epoch in parts:
+                _go_on(cancel)
+                tree = _tree(reference, epoch, cleanup)
+                attestations = source.attestations.get(key, ())
+                if attestations:
+                    platform = key if source.refs and self._attributes.platform_split is False else None
+                    self._attest(tree, attestations, platform, now, cleanup, cancel)
+                trees[key] = tree
+            manager = self._exporter.session_manager
+            session = manager.get(session_id, self._exporter.session_timeout, cancel=cancel)
+            sink = file_writer(session, self.id)
+            ended = _Ended(session, cancel)
+            with one_off(SENDING, progress) as report:
+                try:
+                    return archive(
+                        trees if source.refs else next(iter(trees.values())),
+                        sink,
+                        threads=self._exporter.threads,
+                        memory_limit=self._exporter.memory_limit,
+                        progress=_teller(report) if progress is not None else None,
+                        cancel=ended,
+                    )
+                except Cancelled as error:
+                    if ended.by_session:
+                        raise SessionError(
+                            f"session {session.id} ended during the export", step=SENDING
+                        ) from error
+                    raise
+
+    async def export_async(self, source: Source, session_id: str, progress: Writer | None = None) -> Result:
+        """`export` without blocking the event loop, in a thread of its own that ends with it.
+
+        Cancelling the task cancels the export, and the task ends when everything is undone.
+
+        Raises:
+            asyncio.CancelledError: the task was cancelled; failures of undoing are noted on it.
+            The others of `export`.
+        """
+        import asyncio
+
+        cancel = threading.Event()
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[Result] = loop.create_future()
+
+        def work() -> None:
+            try:
+                result = self.export(source, session_id, progress, cancel=cancel)
+            except BaseException as error:
+                loop.call_soon_threadsafe(done.set_exception, error)
+            else:
+                loop.call_soon_threadsafe(done.set_result, result)
+
+        thread = threading.Thread(target=work, name="tarcast-export", daemon=True)
+        thread.start()
+        cancelled: asyncio.CancelledError | None = None
+        while not done.done():
+            try:
+                await asyncio.wait([done])
+            except asyncio.CancelledError as error:
+                cancelled = cancelled or error
+                cancel.set()
+        thread.join()
+        if cancelled is None:
+            return done.result()
+        failure = done.exception()
+        if failure is not None and not isinstance(failure, Cancelled):
+            cancelled.add_note(f"the export failed: {failure}")
+        for problem in getattr(failure, "cleanup_errors", ()):
+            cancelled.add_note(f"clean-up failed: {problem}")
+        raise cancelled
+
+    def _epoch(self, source: Source, key: str) -> int | None:
+        return self._attributes.epoch if self._attributes.epoch_given else source.epoch(key)
+
+    def _attest(
+        self,
+        tree: Tree,
+        attestations: Sequence[Attestation],
+        platform: str | None,
+        now: int,
+        cleanup: Cleanup,
+        cancel: Cancel | None,
+    ) -> None:
+        """Add the statements of inline attestations to the tree."""
+        from .attestation import inline
+        from .bundle import unbundle
+        from .statements import statement_files
+        from .subjects import file_subjects
+
+        wanted = unbundle(inline(attestations), _open_reference)
+        if not wanted:
+            return
+        opened = tree.opened = tree.opened or _open(tree, cleanup)
+        files = statement_files(
+            wanted,
+            file_subjects(opened.fd, tree.idmap, lambda: _go_on(cancel)),
+            prefix=self._attributes.attestation_prefix,
+            platform=platform,
+            open_ref=_open_reference,
+        )
+        scratch = ScratchDirectory()
+        cleanup.push("remove the statements", scratch.close)
+        added = []
+        try:
+            opened.added_fd = scratch.open()
+            for number, (name, data) in enumerate(files):
+                _check_place(opened.fd, name)
+                scratch.put(str(number), data)
+                added.append((os.fsencode(name), b"%d" % number))
+        except OSError as error:
+            raise os_error(InputError, error, path=None, step="write attestations") from error
+        opened.added = added
+        opened.added_mtime = now
+
+
+class _Ended:
+    """Is the export to end, because it was cancelled or its session is gone?"""
+
+    def __init__(self, session: Session, cancel: Cancel | None) -> None:
+        self._session = session
+        self._cancel = cancel
+        self.by_session = False
+
+    def is_set(self) -> bool:
+        if self._cancel is not None and self._cancel.is_set():
+            return True
+        self.by_session = self._session.closed
+        return self.by_session
+
+
+def _go_on(cancel: Cancel | None) -> None:
+    if cancel is not None and cancel.is_set():
+        raise Cancelled("the export was cancelled")
+
+
+def _tree(reference: Reference | None, epoch: int | None, cleanup: Cleanup) -> Tree:
+    """The reference mounted, or an empty directory where there is none."""
+    if reference is not None:
+        return mount_tree(reference, cleanup, epoch=epoch)
+    empty = ScratchDirectory()
+    cleanup.push("remove the empty directory", empty.close)
+    tree = Tree(".", epoch=epoch)
+    try:
+        tree.opened = Opened(empty.open(), "empty")
+    except OSError as error:
+        raise os_error(InputError, error, path=None, step="make an empty directory") from error
+    return tree
+
+
+def _open(tree: Tree, cleanup: Cleanup) -> Opened:
+    """A tree that is used in place, opened."""
+    path = os.fsdecode(tree.path)
+    try:
+        root = Descriptor(os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+    except OSError as error:
+        raise os_error(InputError, error, path=path, step="open tree") from error
+    cleanup.push("close the tree", root.close)
+    return Opened(root.fileno(), path)
+
+
+def _check_place(fd: int, name: str) -> None:
+    """A statement may take the place of a file, but not of a directory: that would leave its entries without one."""
+    try:
+        mode = os.stat(name, dir_fd=fd, follow_symlinks=False).st_mode
+    except OSError:  # there is nothing of that name
+        return
+    if stat.S_ISDIR(mode):
+        raise OptionError(
+            "an attestation would take the place of a directory", path=name, hint="use attestation-prefix"
+        )
+
+
+@contextlib.contextmanager
+def _open_reference(reference: Reference) -> Iterator[int]:
+    """The root of a reference, mounted read-only, as a descriptor."""
+    with Cleanup() as cleanup:
+        tree = mount_tree(reference, cleanup)
+        yield (tree.opened or _open(tree, cleanup)).fd
+
+
+def _teller(report: OneOff) -> object:
+    def tell(progress: Progress) -> None:
+        report.update(current=progress.bytes_written, entries=progress.entries)
+
+    return tell
