@@ -11,6 +11,7 @@ import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
 
@@ -21,10 +22,12 @@ class TarcastError(Exception):
         path: the path concerned as the user would write it, or None.
         step: what was being done, for example "open" or "read data".
         hint: what to do about it, or "".
+        cleanup_errors: what failed when the export was undone because of this error; mostly empty.
         exit_code: the status the command line ends with.
     """
 
     exit_code = 3
+    cleanup_errors: tuple[Exception, ...] = ()
 
     def __init__(
         self,
@@ -56,7 +59,9 @@ class TarcastError(Exception):
         text = ": ".join([*parts, self.message])
         if self.errno:
             text += f" [{_errno.errorcode.get(self.errno, self.errno)}]"
-        return f"{text}; {self.hint}" if self.hint else text
+        if self.hint:
+            text += f"; {self.hint}"
+        return "; then clean-up failed: ".join([text, *map(str, self.cleanup_errors)])
 
 
 class OptionError(TarcastError, ValueError):
@@ -104,6 +109,21 @@ class OutputError(TarcastError, OSError):
     """Writing the archive failed; a file sink left nothing under the final name."""
 
     exit_code = 4
+
+
+class CleanupError(TarcastError):
+    """The work was done, but undoing a mount or the like failed.
+
+    Attributes:
+        errors: every failure, in the order in which they came.
+    """
+
+    def __init__(self, errors: Sequence[Exception]) -> None:
+        super().__init__("; ".join(map(str, errors)), step="clean up")
+        self.errors = tuple(errors)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.errors,)
 
 
 class Cancelled(TarcastError):

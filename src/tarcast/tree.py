@@ -73,6 +73,21 @@ class Entry:
         return f"<Entry {self.path!r} {self.type} {self.mode:04o} {self.uid}:{self.gid} {self.size} bytes>"
 
 
+class Opened:
+    """The directory of a tree that is not just a path, but a mount to which only a descriptor leads.
+
+    Attributes:
+        fd: the directory, open.
+        label: what messages call it instead of the tree's `path`.
+    """
+
+    __slots__ = ("fd", "label")
+
+    def __init__(self, fd: int, label: str) -> None:
+        self.fd = fd
+        self.label = label
+
+
 class Tree:
     """A directory to export, with what to leave out and what to change.
 
@@ -96,7 +111,9 @@ class Tree:
             Patterns are compiled, and the directory is opened, by `write_tar`.
     """
 
-    __slots__ = ("epoch", "exclude", "follow", "idmap", "include", "map", "path")
+    __slots__ = ("epoch", "exclude", "follow", "idmap", "include", "map", "opened", "path")
+
+    opened: Opened | None  # set by `tarcast.snapshot` alone
 
     def __init__(
         self,
@@ -123,12 +140,13 @@ class Tree:
         if map is not None and not callable(map):
             raise OptionError(f"map must be callable, not {type(map).__name__}")
         self.map = map
+        self.opened = None
 
     def __repr__(self) -> str:
         given = [
             f"{k}={getattr(self, k)!r}"
             for k in self.__slots__
-            if k != "path" and getattr(self, k) is not None
+            if k not in ("path", "opened") and getattr(self, k) is not None
         ]
         return f"Tree({', '.join([repr(self.path), *given])})"
 

@@ -19,9 +19,11 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Sequence
     from types import FrameType
+    from typing import Any
 
     from tarcast.idmap import IDMap, IDRange
     from tarcast.result import Result
+    from tarcast.snapshot import Reference
 
 _SEE = "see 'tarcast create --help'"
 _COMPRESSED = frozenset(
@@ -73,6 +75,7 @@ def run(arguments: list[str]) -> int:
 
 
 def _export(args: argparse.Namespace, display: Callable[..., None]) -> Result:
+    from tarcast.cleanup import Cleanup
     from tarcast.tree import Tree
     from tarcast.write import write_tar
 
@@ -80,30 +83,70 @@ def _export(args: argparse.Namespace, display: Callable[..., None]) -> Result:
     exclude = excludes(args.excludes)
     idmap = id_map(args.idmaps)
 
-    def tree(path: str) -> Tree:
-        return Tree(
-            path,
-            include=args.include or None,
-            exclude=exclude or None,
-            follow=args.follow or None,
-            idmap=idmap,
+    options: dict[str, Any] = {
+        "include": args.include or None,
+        "exclude": exclude or None,
+        "follow": args.follow or None,
+        "idmap": idmap,
+    }
+    references = references_of(args.refs)
+    named = trees_of(args.trees, beside=bool(references)) if args.trees else {}
+    with Cleanup() as cleanup:
+        trees: Tree | dict[str, Tree]
+        if isinstance(named, str):  # then there are no references
+            trees = Tree(named, **options)
+        else:
+            _check_names(named, references)
+            trees = {name: Tree(path, **options) for name, path in named.items()}
+            for name, reference in references.items():
+                from tarcast.snapshot.mounted import mount_tree
+
+                tree = mount_tree(reference, cleanup, **options)
+                if name is None:  # and so it is alone
+                    trees = tree
+                    break
+                trees[name] = tree
+        return write_tar(
+            trees,
+            args.output,
+            epoch=epoch,
+            digest=tuple(dict.fromkeys(args.digest)),
+            align=args.align,
+            sparse=args.sparse,
+            threads=args.threads,
+            memory_limit=args.memory_limit,
+            progress=display,
+            on_error=args.on_error,
+            fsync=args.fsync,
         )
 
-    named = trees_of(args.trees)
-    trees = tree(named) if isinstance(named, str) else {name: tree(path) for name, path in named.items()}
-    return write_tar(
-        trees,
-        args.output,
-        epoch=epoch,
-        digest=tuple(dict.fromkeys(args.digest)),
-        align=args.align,
-        sparse=args.sparse,
-        threads=args.threads,
-        memory_limit=args.memory_limit,
-        progress=display,
-        on_error=args.on_error,
-        fsync=args.fsync,
-    )
+
+def _check_names(named: dict[str, str], references: dict[str | None, Reference]) -> None:
+    for name in references:
+        if name is None and (len(references) > 1 or named):
+            raise OptionError(
+                "a reference beside other trees needs a name", hint="write --ref NAME=KIND:WHERE"
+            )
+        if name is not None and name in named:
+            raise OptionError(f'"{named[name]}" and a reference would both be "{name}"', hint="rename one")
+
+
+def references_of(arguments: Sequence[str]) -> dict[str | None, Reference]:
+    """The references that `--ref` names, by the names of their trees.
+
+    Raises:
+        OptionError: one is malformed, or two names are the same.
+    """
+    from tarcast.cli.references import reference_of
+
+    references: dict[str | None, Reference] = {}
+    for argument in arguments:
+        name, reference = reference_of(argument)
+        if name in references:
+            problem = "two references have no name" if name is None else f'two references are named "{name}"'
+            raise OptionError(problem, hint="write --ref NAME=KIND:WHERE")
+        references[name] = reference
+    return references
 
 
 def output_of(output: str | None) -> str:
@@ -134,14 +177,16 @@ def output_of(output: str | None) -> str:
     return output
 
 
-def trees_of(arguments: Sequence[str]) -> str | dict[str, str]:
+def trees_of(arguments: Sequence[str], *, beside: bool = False) -> str | dict[str, str]:
     """The trees that `[NAME=]DIR...` names: one path for the root of the archive, or name -> path.
+
+    `beside` says that there are other trees, so that one alone needs a name too.
 
     Raises:
         OptionError: an argument, its name or its directory is empty, or two names are the same.
     """
     pairs = [_name_and_path(argument) for argument in arguments]
-    if len(pairs) == 1 and pairs[0][0] is None:
+    if len(pairs) == 1 and pairs[0][0] is None and not beside:
         return pairs[0][1]
     trees: dict[str, str] = {}
     for name, path in pairs:

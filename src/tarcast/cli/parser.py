@@ -38,6 +38,10 @@ examples:
       on XFS or btrfs in no time: the archive shares the blocks of the files
   tarcast create linux/amd64=out/amd64 linux/arm64=out/arm64 -o all.tar
       two trees, as linux_amd64/ and linux_arm64/
+  tarcast create --ref overlay:layers/base:layers/app -o rootfs.tar
+      layers as overlayfs merges them, without mounting them by hand
+  tarcast create --ref image:disk.ext4 -o disk.tar
+      what a file-system image holds
   tarcast create --idmap 0:100000:65536 /var/lib/machine -o machine.tar
       owners as the container sees them; host id 100000 becomes 0
 
@@ -102,8 +106,8 @@ def parse_create(arguments: list[str]) -> argparse.Namespace:
     # Cut here: parse_intermixed_args takes a dashed argument behind "--" for an option.
     args = parser.parse_intermixed_args(arguments[:end])
     args.trees = [*(args.trees or ()), *arguments[end + 1 :]]
-    if not args.trees:
-        parser.error("a directory is missing: expected [NAME=]DIR")
+    if not args.trees and not args.refs:
+        parser.error("a directory is missing: expected [NAME=]DIR or --ref")
     return args
 
 
@@ -123,6 +127,17 @@ def create_parser() -> Parser:
         type=_not_empty,
         help="a file, - for standard output (never a terminal), or a URL of fsspec; "
         "default: standard output if it is not a terminal",
+    )
+
+    parser.add_argument(
+        "--ref",
+        metavar="REF",
+        dest="refs",
+        action="append",
+        default=[],
+        type=_not_empty,
+        help="a tree that is mounted read-only while the export runs: [NAME=]overlay:LAYER:LAYER..., the "
+        "bottom layer first; image:FILE, a file-system image; or dir:PATH (repeatable)",
     )
 
     choice = parser.add_argument_group("what goes in (for every tree)")

@@ -1,0 +1,13 @@
+"""What is to be exported and has to be mounted first: overlay layers, file-system images, directories."""
+
+from .mount import Mount
+from .mounted import mounted
+from .mounter import LocalMounter
+from .references import DirectoryRef, ImageRef, Mounts, OverlayRef
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .references import Mountable as Mountable
+    from .references import Reference as Reference
+
+__all__ = ["DirectoryRef", "ImageRef", "LocalMounter", "Mount", "Mounts", "OverlayRef", "mounted"]
