@@ -371,6 +371,15 @@ def test_a_kill_leaves_nothing(place: Path, layers: Sequence[Path]) -> None:
     # `nothing_is_left` looks
 
 
+def test_many_exports_leave_nothing(place: Path, layers: Sequence[Path]) -> None:
+    make_squashfs(place / "image", layers[0])
+    references = [OverlayRef(layers), ImageRef(place / "image"), DirectoryRef(layers[0])]
+    for number in range(150):
+        with mounted(references[number % 3]) as tree:
+            tarcast.write_tar(tree, place / "out.tar")
+    # `nothing_is_left` looks
+
+
 def test_the_command(place: Path, layers: Sequence[Path]) -> None:
     spelled = ":".join(str(layer).replace("\\", "\\\\").replace(":", "\\:") for layer in layers)
     done = command("create", "--ref", f"overlay:{spelled}", "-o", place / "one.tar")
