@@ -62,9 +62,9 @@ def open_root(prefix: bytes, tree: Tree, epoch: int | None, stack: contextlib.Ex
         hint = {errno.ENOENT: "check the path", errno.ENOTDIR: "a tree is a directory"}.get(
             error.errno or 0, ""
         )
-        raise os_error(InputError, error, path=label(tree), step="open tree", hint=hint) from error
+        raise os_error(InputError, error, path=_shown(tree), step="open tree", hint=hint) from error
     except ValueError as error:
-        raise OptionError(str(error), path=label(tree)) from error
+        raise OptionError(str(error), path=_shown(tree)) from error
     stack.callback(os.close, fd)
     includes = excludes = None
     if tree.include is not None or tree.exclude is not None or tree.follow is not None:
@@ -83,16 +83,16 @@ def open_root(prefix: bytes, tree: Tree, epoch: int | None, stack: contextlib.Ex
         )
     hook = None if tree.map is None else _map_hook(tree.map)
     epoch = epoch if tree.epoch is None else tree.epoch
-    added = None
-    if opened is not None and opened.added:
-        seconds = opened.added_mtime if epoch is None else epoch
-        added = (opened.added_fd, [(prefix + path, name) for path, name in opened.added], seconds)
-    return (fd, prefix, includes, excludes, uid, gid, epoch, hook, added)
+    return (fd, prefix, includes, excludes, uid, gid, epoch, hook)
 
 
 def label(tree: Tree) -> bytes:
     """What messages call the tree's directory."""
-    return os.fsencode(tree.path if tree.opened is None else tree.opened.label)
+    return os.fsencode(_shown(tree))
+
+
+def _shown(tree: Tree) -> str | bytes:
+    return tree.path if tree.opened is None else tree.opened.label
 
 
 def _attributes(entry: Entry) -> list[tuple[bytes, bytes]]:

@@ -74,24 +74,18 @@ class Entry:
 
 
 class Opened:
-    """A tree that is not just a path: a mount that only a descriptor leads to, files added to what it holds.
+    """The directory of a tree that is not just a path, but a mount to which only a descriptor leads.
 
     Attributes:
-        fd: its directory, open.
-        label: what messages call it instead of `path`.
-        added: (path in the tree, name in the directory `added_fd`) of plain files, mode 0600 and root's,
-            that stand beside the tree's own or in their place, in archive order.
-        added_mtime: their time stamp, in seconds since 1970.
+        fd: the directory, open.
+        label: what messages call it instead of the tree's `path`.
     """
 
-    __slots__ = ("added", "added_fd", "added_mtime", "fd", "label")
+    __slots__ = ("fd", "label")
 
     def __init__(self, fd: int, label: str) -> None:
         self.fd = fd
         self.label = label
-        self.added: Sequence[tuple[bytes, bytes]] = ()
-        self.added_fd = -1
-        self.added_mtime = 0
 
 
 class Tree:
@@ -119,7 +113,7 @@ class Tree:
 
     __slots__ = ("epoch", "exclude", "follow", "idmap", "include", "map", "opened", "path")
 
-    opened: Opened | None  # set by `tarcast.snapshot` and the exporter alone
+    opened: Opened | None  # set by `tarcast.snapshot` alone
 
     def __init__(
         self,

@@ -47,7 +47,10 @@ def test_python_blocks_run(checkout, document):
     assert found
     for block in found:
         run([sys.executable, "-c", block], checkout)
-    made = {"README.md": ["both.tar", "docs.tar", "package.tar"], "docs/guide.md": ["safe.tar"]}[document]
+    made = {
+        "README.md": ["both.tar", "docs.tar", "package.tar"],
+        "docs/guide.md": ["rootfs.tar", "safe.tar"],
+    }[document]
     assert sorted(p.name for p in checkout.glob("*.tar")) == made
 
 

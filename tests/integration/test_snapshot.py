@@ -30,7 +30,9 @@ pytestmark = pytest.mark.usefixtures("needs_root")
 def left() -> tuple[list[str], list[str], int, list[str]]:
     """Mounts, loop devices, open descriptors, and temporary directories of ours."""
     mounts = Path("/proc/self/mountinfo").read_text().splitlines()
-    loops = subprocess.run(["losetup", "-n", "-O", "NAME,BACK-FILE"], capture_output=True, text=True, check=True)
+    loops = subprocess.run(
+        ["losetup", "-n", "-O", "NAME,BACK-FILE"], capture_output=True, text=True, check=True
+    )
     temporary = [p for p in os.listdir("/tmp") if p.startswith("tarcast-") and "oracle" not in p]
     return mounts, loops.stdout.splitlines(), len(os.listdir("/proc/self/fd")), temporary
 
@@ -203,7 +205,10 @@ def test_an_image_behind_an_offset(place: Path, layers: Sequence[Path]) -> None:
     content = (place / "image").read_bytes()
     (place / "image").write_bytes(bytes(65536) + content)
     assert "kept" in members(archive_of_ref(ImageRef(place / "image", offset=65536)))
-    with pytest.raises(InputError, match="no file system that is known: ext4, xfs"), mounted(ImageRef(place / "image")):
+    with (
+        pytest.raises(InputError, match="no file system that is known: ext4, xfs"),
+        mounted(ImageRef(place / "image")),
+    ):
         pass
 
 
@@ -219,7 +224,10 @@ def test_what_is_no_image_is_refused(place: Path, content: bytes, words: str) ->
 
 def test_a_broken_image_is_refused_in_the_kernels_words(place: Path) -> None:
     (place / "image").write_bytes(b"hsqs" + bytes(8192))
-    with pytest.raises(InputError, match=r"image: mount squashfs: ") as caught, mounted(ImageRef(place / "image")):
+    with (
+        pytest.raises(InputError, match=r"image: mount squashfs: ") as caught,
+        mounted(ImageRef(place / "image")),
+    ):
         pass
     assert caught.value.errno
 
@@ -265,7 +273,10 @@ def test_identity_mapping_and_release_of_a_users_reference(layers: Sequence[Path
 
 def test_release_happens_whatever_fails(layers: Sequence[Path]) -> None:
     own = Own([Mount("bind", "/nowhere", ["bind", "ro"])])
-    with pytest.raises(InputError, match=r"/nowhere: mount bind: No such file or directory \[ENOENT\]"), mounted(own):
+    with (
+        pytest.raises(InputError, match=r"/nowhere: mount bind: No such file or directory \[ENOENT\]"),
+        mounted(own),
+    ):
         pass
     assert own.released == 1
     own = Own([Mount("bind", str(layers[0]), ["bind", "ro"])], fails=True)
@@ -316,17 +327,42 @@ def test_without_privileges_an_image_says_what_it_takes(place: Path, layers: Seq
 
 
 def test_in_a_user_namespace(place: Path, layers: Sequence[Path]) -> None:
-    words = [sys.executable, "-m", "tarcast", "create", "--quiet", "--ref", f"overlay:{layers[0]}:{layers[2]}", "-o"]
-    subprocess.run(["unshare", "--user", "--map-root-user", "--mount", *words, place / "mapped.tar"], check=True)
+    words = [
+        sys.executable,
+        "-m",
+        "tarcast",
+        "create",
+        "--quiet",
+        "--ref",
+        f"overlay:{layers[0]}:{layers[2]}",
+        "-o",
+    ]
+    subprocess.run(
+        ["unshare", "--user", "--map-root-user", "--mount", *words, place / "mapped.tar"], check=True
+    )
     subprocess.run(["unshare", "--user", "--map-root-user", *words, place / "unmapped.tar"], check=True)
-    assert set(members((place / "mapped.tar").read_bytes())) == {"dir", "dir/old", "kept", "kept-too", "replaced"}
+    assert set(members((place / "mapped.tar").read_bytes())) == {
+        "dir",
+        "dir/old",
+        "kept",
+        "kept-too",
+        "replaced",
+    }
     assert (place / "mapped.tar").read_bytes() == (place / "unmapped.tar").read_bytes()
 
 
 def test_a_kill_leaves_nothing(place: Path, layers: Sequence[Path]) -> None:
     make_squashfs(place / "image", layers[0])
     (layers[0] / "large").write_bytes(bytes(4 << 20))  # more than the pipe takes
-    words = ["create", "--ref", f"a=overlay:{layers[0]}:{layers[2]}", "--ref", f"b=image:{place / 'image'}", "-o", "-"]
+    words = [
+        "create",
+        "--ref",
+        f"a=overlay:{layers[0]}:{layers[2]}",
+        "--ref",
+        f"b=image:{place / 'image'}",
+        "-o",
+        "-",
+    ]
     process = subprocess.Popen([*COMMAND, *words], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     with process:
         assert process.stdout is not None
@@ -335,12 +371,23 @@ def test_a_kill_leaves_nothing(place: Path, layers: Sequence[Path]) -> None:
     # `nothing_is_left` looks
 
 
+def test_many_exports_leave_nothing(place: Path, layers: Sequence[Path]) -> None:
+    make_squashfs(place / "image", layers[0])
+    references = [OverlayRef(layers), ImageRef(place / "image"), DirectoryRef(layers[0])]
+    for number in range(150):
+        with mounted(references[number % 3]) as tree:
+            tarcast.write_tar(tree, place / "out.tar")
+    # `nothing_is_left` looks
+
+
 def test_the_command(place: Path, layers: Sequence[Path]) -> None:
     spelled = ":".join(str(layer).replace("\\", "\\\\").replace(":", "\\:") for layer in layers)
     done = command("create", "--ref", f"overlay:{spelled}", "-o", place / "one.tar")
     assert done.returncode == 0, done.stderr
     assert (place / "one.tar").read_bytes() == archive_of_ref(OverlayRef(layers))
-    done = command("create", "--ref", f"b/c=dir:{layers[0]}", layers[2], "-o", place / "two.tar", "--exclude", "kept*")
+    done = command(
+        "create", "--ref", f"b/c=dir:{layers[0]}", layers[2], "-o", place / "two.tar", "--exclude", "kept*"
+    )
     assert done.returncode == 0, done.stderr
     expected = archive_of({"b/c": tarcast.Tree(layers[0], exclude=["kept*"]), "top": tarcast.Tree(layers[2])})
     assert (place / "two.tar").read_bytes() == expected

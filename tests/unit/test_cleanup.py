@@ -40,16 +40,18 @@ def test_every_failure_is_told_and_no_step_is_left_out() -> None:
 
 
 def test_what_ended_the_work_is_raised_and_has_the_failures() -> None:
-    with pytest.raises(InputError) as caught, Cleanup() as cleanup:
-        cleanup.push("step", lambda: fail(ValueError("broke")))
+    cleanup = Cleanup()
+    cleanup.push("step", lambda: fail(ValueError("broke")))
+    with pytest.raises(InputError) as caught, cleanup:
         raise InputError("unreadable", path="x", step="open")
     assert str(caught.value) == "x: open: unreadable; then clean-up failed: broke"
     assert [str(error) for error in caught.value.cleanup_errors] == ["broke"]
 
 
 def test_failures_are_noted_on_other_exceptions() -> None:
-    with pytest.raises(KeyError) as caught, Cleanup() as cleanup:
-        cleanup.push("step", lambda: fail(ValueError("broke")))
+    cleanup = Cleanup()
+    cleanup.push("step", lambda: fail(ValueError("broke")))
+    with pytest.raises(KeyError) as caught, cleanup:
         raise KeyError("x")
     assert caught.value.__notes__ == ["clean-up failed: broke"]
 
@@ -77,7 +79,8 @@ def test_an_interrupt_does_not_hide_what_ended_the_work() -> None:
         times.append(1)
         raise KeyboardInterrupt
 
-    with pytest.raises(InputError), Cleanup() as cleanup:
-        cleanup.push("step", step)
+    cleanup = Cleanup()
+    cleanup.push("step", step)
+    with pytest.raises(InputError), cleanup:
         raise InputError("unreadable")
     assert len(times) == 3

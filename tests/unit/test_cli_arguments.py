@@ -84,6 +84,7 @@ class TestOptions:
         args = vars(parse("a"))
         assert args == {
             "trees": ["a"],
+            "refs": [],
             "output": None,
             "include": [],
             "excludes": [],

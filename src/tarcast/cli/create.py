@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Sequence
     from types import FrameType
+    from typing import Any
 
     from tarcast.idmap import IDMap, IDRange
     from tarcast.result import Result
@@ -82,7 +83,7 @@ def _export(args: argparse.Namespace, display: Callable[..., None]) -> Result:
     exclude = excludes(args.excludes)
     idmap = id_map(args.idmaps)
 
-    options = {
+    options: dict[str, Any] = {
         "include": args.include or None,
         "exclude": exclude or None,
         "follow": args.follow or None,
@@ -90,22 +91,18 @@ def _export(args: argparse.Namespace, display: Callable[..., None]) -> Result:
     }
     references = references_of(args.refs)
     named = trees_of(args.trees, beside=bool(references)) if args.trees else {}
-    for name in references:
-        if name is None and (len(references) > 1 or named):
-            raise OptionError("a reference beside other trees needs a name", hint="write --ref NAME=KIND:WHERE")
-        if name is not None and name in named:
-            raise OptionError(f'"{named[name]}" and a reference would both be "{name}"', hint="rename one")
     with Cleanup() as cleanup:
         trees: Tree | dict[str, Tree]
-        if isinstance(named, str):
+        if isinstance(named, str):  # then there are no references
             trees = Tree(named, **options)
         else:
+            _check_names(named, references)
             trees = {name: Tree(path, **options) for name, path in named.items()}
             for name, reference in references.items():
                 from tarcast.snapshot.mounted import mount_tree
 
                 tree = mount_tree(reference, cleanup, **options)
-                if name is None:
+                if name is None:  # and so it is alone
                     trees = tree
                     break
                 trees[name] = tree
@@ -122,6 +119,16 @@ def _export(args: argparse.Namespace, display: Callable[..., None]) -> Result:
             on_error=args.on_error,
             fsync=args.fsync,
         )
+
+
+def _check_names(named: dict[str, str], references: dict[str | None, Reference]) -> None:
+    for name in references:
+        if name is None and (len(references) > 1 or named):
+            raise OptionError(
+                "a reference beside other trees needs a name", hint="write --ref NAME=KIND:WHERE"
+            )
+        if name is not None and name in named:
+            raise OptionError(f'"{named[name]}" and a reference would both be "{name}"', hint="rename one")
 
 
 def references_of(arguments: Sequence[str]) -> dict[str | None, Reference]:

@@ -136,7 +136,7 @@ def create_parser() -> Parser:
         action="append",
         default=[],
         type=_not_empty,
-        help="a tree that is mounted read-only for the time of the export: [NAME=]overlay:LAYER:LAYER..., the "
+        help="a tree that is mounted read-only while the export runs: [NAME=]overlay:LAYER:LAYER..., the "
         "bottom layer first; image:FILE, a file-system image; or dir:PATH (repeatable)",
     )
 

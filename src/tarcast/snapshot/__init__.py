@@ -1,4 +1,4 @@
-"""References to what is to be exported, and mounting them: directories, overlay layers, file-system images."""
+"""What is to be exported and has to be mounted first: overlay layers, file-system images, directories."""
 
 from .mount import Mount
 from .mounted import mounted

@@ -55,7 +55,9 @@ def attach(mount: Mount) -> Descriptor:
             descriptor.close()
 
 
-def _parameters(mount: Mount, parsed: Parsed, opened: list[Descriptor]) -> list[tuple[bytes, bytes | str | None]]:
+def _parameters(
+    mount: Mount, parsed: Parsed, opened: list[Descriptor]
+) -> list[tuple[bytes, bytes | str | None]]:
     """For fsconfig(2); what has to stay open until the mount is made is put into `opened`."""
     source = mount.source
     if parsed.loop:
@@ -76,7 +78,11 @@ def _parameters(mount: Mount, parsed: Parsed, opened: list[Descriptor]) -> list[
 
 
 def _make(
-    mount: Mount, parsed: Parsed, parameters: list[tuple[bytes, bytes | str | None]], *, elsewhere: bool = False
+    mount: Mount,
+    parsed: Parsed,
+    parameters: list[tuple[bytes, bytes | str | None]],
+    *,
+    elsewhere: bool = False,
 ) -> Descriptor:
     try:
         return kernel.make_mount(
@@ -115,7 +121,7 @@ def failure(error: OSError, mount: Mount, *, log: str = "") -> InputError:
     elif error.errno in (errno.ENOENT, errno.ENOTDIR):
         hint = "check the path"
     elif error.errno == errno.EINVAL and mount.is_bind:
-        hint = "in a user namespace, what is mounted below must come along: take a recursive bind, or run as root"
+        hint = "in a user namespace what is mounted below must come along: bind recursively, or run as root"
     elif error.errno in (errno.EPERM, errno.EACCES) and not mount.is_bind:
         hint = f"mounting {kind} takes CAP_SYS_ADMIN outside of user namespaces: run as root"
     message = os.strerror(error.errno or 0)

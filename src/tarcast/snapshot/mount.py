@@ -79,7 +79,21 @@ _ATTRIBUTES = {
 }
 # Said in another way, or of no consequence for a mount that nobody else sees.
 _PASSED_OVER = frozenset(
-    "defaults bind rbind loop auto noauto private rprivate slave rslave shared rshared unbindable".split()
+    [
+        "defaults",
+        "bind",
+        "rbind",
+        "loop",
+        "auto",
+        "noauto",
+        "private",
+        "rprivate",
+        "slave",
+        "rslave",
+        "shared",
+        "rshared",
+        "unbindable",
+    ]
 )
 
 

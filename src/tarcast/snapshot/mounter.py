@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import tempfile
 import threading
 
 from tarcast.cleanup import Cleanup
@@ -15,15 +14,13 @@ from . import detached, namespace, visible
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
     from types import TracebackType
-    from typing import Self
 
     from tarcast._core.mounts import Descriptor
-    from tarcast.tree import MapFunction, Patterns, Tree
 
     from .mount import Mount
-    from .references import Mountable, Reference
+    from .references import Mountable
 
 
 class LocalMounter:
@@ -109,6 +106,8 @@ class LocalMounter:
         return self._on_directory(mounts)
 
     def _on_directory(self, mounts: Sequence[Mount]) -> str:
+        import tempfile  # not always needed, and slow to import
+
         # Both are known to `_undo` before they are true: Ctrl-C may come right behind each call.
         self._directory = os.path.join(tempfile.gettempdir(), f"tarcast-mount-{os.urandom(8).hex()}")
         os.mkdir(self._directory, 0o700)

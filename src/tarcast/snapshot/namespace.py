@@ -1,7 +1,7 @@
-"""User namespaces: what can be mounted without privileges, and what is missing where it cannot (user_namespaces(7)).
+"""User namespaces (see user_namespaces(7)): what can be mounted without privileges, and what is missing else.
 
-A child in a namespace of its own makes a detached mount and is gone (see _core.mounts). The files are read with
-the rights of whoever reads them, so nobody sees more than before.
+A child in a namespace of its own makes a detached mount and is gone (see _core.mounts). The files are read
+with the rights of whoever reads them, so nobody sees more than before.
 """
 
 from __future__ import annotations
@@ -73,4 +73,4 @@ def _remedy() -> str:
                     return f"run as root, or allow user namespaces: {remedy}"
         except OSError:  # there is no such switch
             continue
-    return "run as root, or where clone3(2) with CLONE_NEWUSER is not forbidden, as by a container's seccomp profile"
+    return "run as root, or where clone3(2) with CLONE_NEWUSER is allowed (containers mostly forbid it)"

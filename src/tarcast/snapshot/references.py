@@ -135,7 +135,9 @@ class OverlayRef:
         layers = self._layers()
         if not readonly:
             if not self.lower or self.upper is None or self.work is None:
-                raise OptionError("only an overlay with lower, upper and work can be written to", path=str(self))
+                raise OptionError(
+                    "only an overlay with lower, upper and work can be written to", path=str(self)
+                )
             options = [
                 f"lowerdir={overlay_option(layers[-2::-1])}",
                 f"upperdir={layers[-1]}",
@@ -183,7 +185,9 @@ class ImageRef:
     ) -> None:
         self.path = _path(path, "image")
         if type is not None and (not isinstance(type, str) or not type):
-            raise OptionError(f"{type!r} is no file system", path=self.path, hint=f"such as {', '.join(KNOWN)}")
+            raise OptionError(
+                f"{type!r} is no file system", path=self.path, hint=f"such as {', '.join(KNOWN)}"
+            )
         if isinstance(offset, bool) or not isinstance(offset, int) or offset < 0:
             raise OptionError(f"offset must be a number of bytes, not {offset!r}", path=self.path)
         self._type = type

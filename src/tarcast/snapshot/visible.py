@@ -1,4 +1,4 @@
-"""Mounts at a directory, as mount(8) makes them: for kernels without detached ones, and for other processes to see."""
+"""Mounts on a directory, as mount(8) makes them: for older kernels, and for other processes to see."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _FLAGS = (
     (kernel.ATTR_STRICTATIME, 1 << 24),
 )
 _REMOUNT, _BIND, _REC, _PRIVATE = 32, 4096, 16384, 1 << 18
-# In a user namespace these cannot be taken away from what is bound (mount_namespaces(7)); as statvfs has them.
+# In a user namespace these cannot be taken away from what is bound (mount_namespaces(7)).
 _LOCKED = os.ST_RDONLY | os.ST_NOSUID | os.ST_NODEV | os.ST_NOEXEC | os.ST_NOATIME | os.ST_NODIRATIME
 _PAGE = 4096  # of options, as mount(2) takes them
 
