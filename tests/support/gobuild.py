@@ -28,14 +28,15 @@ class UnavailableError(Exception):
 
 
 def build_program(name: str) -> Path:
-    """The built `tests/oracle/<name>`.
+    """The built `tests/oracle/<name>`; with a slash in it, of the module in that directory.
 
     Raises:
         UnavailableError: there is no Go, or the sources it builds on cannot be downloaded.
         RuntimeError: it does not compile.
     """
-    files = [*SOURCES.glob("go.*"), *(SOURCES / name).rglob("*")]
-    return _build(name, SOURCES, [f"./{name}"], files) / name
+    place = SOURCES / name
+    files = [*place.parent.glob("go.*"), *place.rglob("*")]
+    return _build(name.replace("/", "-"), place.parent, [f"./{place.name}"], files) / place.name
 
 
 def build_buildkit() -> Path:
@@ -84,8 +85,8 @@ def _go(module: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 if __name__ == "__main__":
     try:
-        for program in sorted(d.name for d in SOURCES.iterdir() if (d / "main.go").exists()):
-            print(build_program(program), flush=True)
+        for main in sorted(SOURCES.rglob("main.go")):
+            print(build_program(str(main.parent.relative_to(SOURCES))), flush=True)
         print(build_buildkit(), flush=True)
     except (UnavailableError, RuntimeError) as problem:
         sys.exit(str(problem))
