@@ -232,6 +232,42 @@ def test_a_socket_is_refused_by_both(original, tmp_path):
         assert assert_alike(original, [Attestation(path="p", content=b"1")], tree=bytes(tmp_path)) is None
 
 
+# ---- content from a reference ------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def reference(scratch: Path) -> str:
+    root = scratch / "reference"
+    (root / "d").mkdir(parents=True)
+    (root / "d" / "f").write_text('"below"')
+    (root / "f").write_text('"above"')
+    (root / "empty").touch()
+    os.mkfifo(root / "fifo")
+    for name, target in {
+        "link": "d/f",
+        "absolute": "/d/f",
+        "up": "../../../f",
+        "d/up": "../../d/../f",
+        "directory": "/d",
+        "loop": "loop",
+        "gone": "nowhere",
+        "out": os.fspath(root / "f"),
+    }.items():
+        (root / name).symlink_to(target)
+    return os.fspath(root)
+
+
+PATHS = """
+f /f d/f d//f ./f f/ link link/ absolute up ../f ../../d/f d/up directory/up directory/f directory/../f d/../f
+empty d directory fifo fifo/ loop gone none out
+"""
+
+
+@pytest.mark.parametrize("path", PATHS.split())
+def test_paths_lead_to_the_same_file_of_a_reference(original, reference, path):
+    assert_alike(original, [Attestation(path=path, ref=reference)])
+
+
 # ---- bundles -----------------------------------------------------------------
 
 # Not "a:b" and "a": both become "a", and which one stays is chance in the original.

@@ -33,7 +33,8 @@ def read_in_root(root: int, path: str, name: str, step: str) -> bytes:
 
     Args:
         root: an open directory, which the path does not leave.
-        path: of the file in it; links in it are followed.
+        path: of the file in it; links in it are followed, 40 at most, as the kernel does (the original: 255;
+            it also lets ".." take back a name that does not exist).
         name: what error messages call the file.
         step: what error messages say was being done.
 

@@ -30,6 +30,8 @@ _WAIT = 0.05  # seconds between two looks at `stop` while the threads work
 # Directories more levels up are closed, and opened again by way of "..": descriptors are limited.
 _OPEN_LEVELS = 64
 
+_HINT = "export a snapshot"  # that of other exports says how to skip, which cannot be done here
+
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 
@@ -70,7 +72,7 @@ class _Level:
     def __init__(self, fd: int, prefix: bytes) -> None:
         self.fd = fd  # -1: closed for now
         self.prefix = prefix
-        self.entries: list[os.DirEntry[str]] = []
+        self.entries: list[tuple[bytes, int]] = []  # name, and what is known of the S_IFMT part of its mode
         self.identity = (0, 0)
 
 
@@ -87,19 +89,19 @@ class _Walk:
         levels = self._levels
         try:
             # Opened anew: the caller's descriptor has a position of its own.
-            self._enter(self._root, ".", b"")
+            self._enter(self._root, b".", b"")
             while levels:
                 level = levels[-1]
                 if not level.entries:
                     self._leave()
                     continue
-                entry = level.entries.pop()
-                path = level.prefix + os.fsencode(entry.name)
-                kind = self._kind(level.fd, entry, path)
+                name, kind = level.entries.pop()
+                path = level.prefix + name
+                kind = self._kind(level.fd, name, kind, path)
                 if kind == stat.S_IFDIR:
-                    self._enter(level.fd, entry.name, path)
+                    self._enter(level.fd, name, path)
                 elif kind == stat.S_IFREG:
-                    yield self._opened(level.fd, entry.name, path)
+                    yield self._opened(level.fd, name, path)
         finally:
             for level in levels:
                 if level.fd >= 0:
@@ -113,19 +115,15 @@ class _Walk:
         note = (False, step, code, 0, path, b"", expected, seen)
         error = outcome.failure(note, [(self._directory, b"")], "")
         if isinstance(error, ChangedError):
-            error.hint = "export a snapshot"  # nothing can be skipped here
+            error.hint = _HINT
         return error
 
-    def _kind(self, dirfd: int, entry: os.DirEntry[str], path: bytes) -> int:
+    def _kind(self, dirfd: int, name: bytes, kind: int, path: bytes) -> int:
         """The S_IFMT part of its mode; 0 for a file that the id map drops."""
+        if kind in (stat.S_IFDIR, stat.S_IFLNK) or (kind == stat.S_IFREG and self._idmap is None):
+            return kind
         try:
-            if entry.is_symlink():
-                return stat.S_IFLNK
-            if entry.is_dir(follow_symlinks=False):
-                return stat.S_IFDIR
-            if self._idmap is None and entry.is_file(follow_symlinks=False):
-                return stat.S_IFREG
-            status = os.stat(entry.name, dir_fd=dirfd, follow_symlinks=False)
+            status = os.stat(name, dir_fd=dirfd, follow_symlinks=False)
         except OSError as error:
             raise self.failure("stat", path, error.errno or 0) from error
         if self._idmap is not None and self._idmap.to_container(status.st_uid, status.st_gid) is None:
@@ -139,7 +137,7 @@ class _Walk:
             )
         return stat.S_IFMT(status.st_mode)
 
-    def _opened(self, dirfd: int, name: str, path: bytes) -> tuple[bytes, int, int]:
+    def _opened(self, dirfd: int, name: bytes, path: bytes) -> tuple[bytes, int, int]:
         try:
             fd = os.open(name, _FILE, dir_fd=dirfd)
         except OSError as error:
@@ -147,10 +145,17 @@ class _Walk:
         status = os.fstat(fd)
         if not stat.S_ISREG(status.st_mode):
             os.close(fd)
-            raise self.failure("replaced", path)
+            raise ChangedError(
+                "was replaced during the export",
+                path=os.path.join(self._directory, path),
+                step="open",
+                hint=_HINT,
+                expected=0,
+                seen=0,
+            )
         return path, fd, status.st_size
 
-    def _enter(self, dirfd: int, name: str, path: bytes) -> None:
+    def _enter(self, dirfd: int, name: bytes, path: bytes) -> None:
         try:
             level = _Level(os.open(name, _DIRECTORY, dir_fd=dirfd), path + b"/" if path else b"")
             self._levels.append(level)
@@ -161,14 +166,15 @@ class _Walk:
         with found:
             while True:
                 try:
-                    some = list(itertools.islice(found, 1024))
+                    # While the directory is certainly open: where the type is not in it, this looks it up.
+                    some = [(os.fsencode(e.name), _listed_kind(e)) for e in itertools.islice(found, 1024)]
                 except OSError as error:
                     raise self.failure("read directory", path, error.errno or 0) from error
                 if not some:
                     break
                 level.entries += some
                 self._stop()
-        level.entries.sort(key=lambda entry: os.fsencode(entry.name), reverse=True)
+        level.entries.sort(reverse=True)
         if len(self._levels) > _OPEN_LEVELS:
             above = self._levels[-1 - _OPEN_LEVELS]
             if above.fd >= 0:
@@ -281,6 +287,15 @@ def _digest(
     if seen != size:
         raise failure("grew" if seen > size else "shrank", path, 0, size, seen)
     return state.hexdigest()
+
+
+def _listed_kind(entry: os.DirEntry[str]) -> int:
+    """What a directory says of an entry's type: S_IFLNK, S_IFDIR, S_IFREG, or 0 for others."""
+    if entry.is_symlink():
+        return stat.S_IFLNK
+    if entry.is_dir(follow_symlinks=False):
+        return stat.S_IFDIR
+    return stat.S_IFREG if entry.is_file(follow_symlinks=False) else 0
 
 
 def _identity(fd: int) -> tuple[int, int]:
