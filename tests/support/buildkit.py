@@ -18,7 +18,7 @@ from tests.support.files import remove_tree
 
 REMAPPED_USER = "tarcast-remap"
 _START_SECONDS = 30.0
-_STOP_SECONDS = 10.0
+_STOP_SECONDS = 3.0
 _BUILD_SECONDS = 60.0
 _CGROUPS = Path("/sys/fs/cgroup")
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
