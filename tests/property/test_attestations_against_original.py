@@ -180,7 +180,7 @@ def assert_alike(
     return mine
 
 
-@settings(max_examples=250, **COMMON)
+@settings(max_examples=200, **COMMON)
 @given(st.lists(attestations, min_size=1, max_size=3), prefixes, platforms, st.booleans())
 def test_statement_files_are_the_originals(original, tree, given_attestations, prefix, platform, with_tree):
     made = assert_alike(
@@ -305,7 +305,7 @@ def statements(draw: st.DrawFn) -> bytes:
     return spaced(draw, b"{", b",".join(pairs), b"}")
 
 
-@settings(max_examples=250, **COMMON)
+@settings(max_examples=200, **COMMON)
 @given(
     st.lists(st.one_of(statements(), statements(), statements(), broken(statements()), values), max_size=2),
     st.sampled_from(["", "", "t"]),

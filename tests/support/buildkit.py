@@ -8,8 +8,9 @@ import signal
 import socket
 import subprocess
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Self
 
 import pytest
 
@@ -17,7 +18,7 @@ from tests.support.files import remove_tree
 
 REMAPPED_USER = "tarcast-remap"
 _START_SECONDS = 30.0
-_STOP_SECONDS = 10.0
+_STOP_SECONDS = 3.0
 _BUILD_SECONDS = 60.0
 _CGROUPS = Path("/sys/fs/cgroup")
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -78,7 +79,7 @@ class Daemon:
     Its directory is in the place where it is made, not in its own mounts, so the snapshots can be read.
 
     Args:
-        programs: the directory with buildkitd and buildctl.
+        programs: gives the directory with buildkitd and buildctl; called once it is known that they can run.
         below: where its directory is made; overlayfs must be able to have its layers there.
         subuid, subgid: lines of (first id on the host, count). With them build steps run in a user
             namespace, and their ids from 0 on are those of the lines one after the other.
@@ -86,14 +87,14 @@ class Daemon:
 
     def __init__(
         self,
-        programs: Path,
+        programs: Callable[[], Path],
         below: Path,
         *,
         subuid: Sequence[tuple[int, int]] = (),
         subgid: Sequence[tuple[int, int]] = (),
     ) -> None:
         _require()
-        self._programs = programs
+        self._programs = programs()
         self.place = Path(tempfile.mkdtemp(prefix="buildkitd-", dir=below))
         for directory in (self.place, self.place / "root", self.place / "root" / "runc-overlayfs"):
             directory.mkdir(exist_ok=True)
@@ -106,6 +107,17 @@ class Daemon:
         except BaseException:
             self.close()
             raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def subid_files(self) -> tuple[Path, Path]:
+        """The files with the lines of REMAPPED_USER: subuid, subgid."""
+        return self.place / "etc" / "subuid", self.place / "etc" / "subgid"
 
     def build(
         self,
@@ -238,7 +250,7 @@ class Daemon:
         process.wait()
 
     def _log(self) -> str:
-        return (self.place / "log").read_text(errors="replace")[-4000:]
+        return (self.place / "log").read_text(errors="replace")[-2000:]
 
 
 def _require() -> None:

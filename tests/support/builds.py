@@ -77,8 +77,9 @@ for length in 60 80 100 120; do deep=$deep/$(name $length); mkdir -p $deep; echo
 ln $deep/leaf names/to-deep
 ln -s $deep/leaf names/at-deep
 for odd in 'é' '日本' ' lead' 'trail ' '-rf' 'a=b' 'back\slash'; do echo odd > "names/$odd"; done
-echo odd > "names/$(printf 'new\nline')"
-echo odd > "names/$(printf 'raw\377\376')"
+for odd in '<&>' '"' 'new\nline' 'tab\t' '\001\010\014\177' '\342\200\250' 'raw\377\376' '\355\240\200'; do
+    echo odd > "names/$(printf "$odd")"
+done
 for seconds in 0 1 1700000000 2147483648 4294967296 8589934592; do
     echo $seconds > times/$seconds
     touch -d @$seconds times/$seconds
@@ -173,6 +174,11 @@ def image_of_one_file(below: Path) -> Image:
     context, token = _context(below)
     text = _filled("FROM scratch\nCOPY mark /mark-@TOKEN@\n", token)
     return Image(context, text, (f"mark-{token}",))
+
+
+def image_of_nothing(below: Path) -> Image:
+    """No layer at all, so the daemon has no reference to export."""
+    return Image(_context(below)[0], "FROM scratch\n", ())
 
 
 def _context(below: Path) -> tuple[Path, str]:
