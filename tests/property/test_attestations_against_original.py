@@ -193,7 +193,7 @@ def test_statement_files_are_the_originals(original, tree, given_attestations, p
     event("refused" if made is None else f"{len(made)} files")
 
 
-@settings(max_examples=300, **COMMON)
+@settings(max_examples=200, **COMMON)
 @given(st.one_of(values, broken(values), broken(broken(values))))
 @example(b"[" * 10000 + b"]" * 10000)
 @example(b'"\\')

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tarcast.exporter import gojson
@@ -156,6 +156,7 @@ json_values = st.recursive(
 )
 
 
+@settings(max_examples=40)
 @given(json_values, st.integers(0, 3))
 def test_indenting_changes_no_value(value: Any, level: int) -> None:
     text = indented(json.dumps(value).encode(), level)
