@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.buildkit import Daemon
 from tests.support.disks import Disks, MakeDirectory
 from tests.support.files import remove_tree, scratch_directory
-from tests.support.oracle import Original, build_oracle
+from tests.support.oracle import Original, build_buildkit, build_oracle
 from tests.support.tally import TALLY
 
 
@@ -98,3 +99,18 @@ def original() -> Iterator[Original]:
     server = Original(build_oracle("writetar"))
     yield server
     server.close()
+
+
+@pytest.fixture(scope="session")
+def buildkitd(scratch: Path) -> Iterator[Daemon]:
+    """A real buildkitd."""
+    with Daemon(build_buildkit, scratch) as daemon:
+        yield daemon
+
+
+@pytest.fixture(scope="session")
+def remapped_buildkitd(scratch: Path) -> Iterator[Daemon]:
+    """A real buildkitd whose build steps run in a user namespace; its id map has two ranges of users."""
+    users, groups = [(200000, 30000), (500000, 35536)], [(300000, 65536)]
+    with Daemon(build_buildkit, scratch, subuid=users, subgid=groups) as daemon:
+        yield daemon

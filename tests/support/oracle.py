@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import json
 import os
-import shutil
 import subprocess
-import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
-SOURCES = Path(__file__).resolve().parent.parent / "oracle"
+from tests.support import gobuild
 
 
 def build_oracle(name: str) -> Path:
@@ -22,36 +19,23 @@ def build_oracle(name: str) -> Path:
 
     With TARCAST_REQUIRE_ORACLE=1 it fails instead, so that a check in CI cannot silently test nothing.
     """
-    files = sorted(p for p in [*SOURCES.glob("go.*"), *(SOURCES / name).rglob("*")] if p.is_file())
-    key = hashlib.sha256(b"".join(p.name.encode() + b"\0" + p.read_bytes() for p in files)).hexdigest()[:20]
-    cache = Path(tempfile.gettempdir()) / f"tarcast-oracle-{os.getuid()}"
-    program = cache / f"{name}-{key}"
-    if program.exists():
-        return program
-    if shutil.which("go") is None:
-        _unavailable("the oracle needs the go command")
-    modules = subprocess.run(["go", "mod", "download"], cwd=SOURCES, capture_output=True, text=True)
-    if modules.returncode:
-        _unavailable(f"go mod download: {modules.stderr.strip()}")
-    cache.mkdir(mode=0o700, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=cache) as scratch:
-        fresh = Path(scratch) / name
-        done = subprocess.run(
-            ["go", "build", "-mod=readonly", "-o", fresh, f"./{name}"],
-            cwd=SOURCES,
-            capture_output=True,
-            text=True,
-        )
-        if done.returncode:
-            pytest.fail(f"go build ./{name}:\n{done.stderr}", pytrace=False)
-        os.replace(fresh, program)
-    return program
+    return _built(lambda: gobuild.build_program(name))
 
 
-def _unavailable(reason: str) -> None:
-    if os.environ.get("TARCAST_REQUIRE_ORACLE") == "1":
-        pytest.fail(reason, pytrace=False)
-    pytest.skip(reason)
+def build_buildkit() -> Path:
+    """The directory with the built `buildkitd` and `buildctl`; skips and fails as `build_oracle` does."""
+    return _built(gobuild.build_buildkit)
+
+
+def _built(build: Callable[[], Path]) -> Path:
+    try:
+        return build()
+    except gobuild.UnavailableError as problem:
+        if os.environ.get("TARCAST_REQUIRE_ORACLE") == "1":
+            pytest.fail(str(problem), pytrace=False)
+        pytest.skip(str(problem))
+    except RuntimeError as problem:
+        pytest.fail(str(problem), pytrace=False)
 
 
 class Original:

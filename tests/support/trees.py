@@ -318,6 +318,10 @@ def _make_socket(full: bytes) -> None:
 def _dress(node: Node, full: bytes) -> None:
     if node.kind == "hardlink":
         return
+    if IS_ROOT:  # first: the kernel takes the capabilities of a file that gets an owner
+        os.chown(full, *node.owner, follow_symlinks=False)
+    if node.kind != "symlink":
+        os.chmod(full, node.mode)
     for name, value in node.xattrs:
         try:
             os.setxattr(full, name, value, follow_symlinks=False)
@@ -331,8 +335,4 @@ def _dress(node: Node, full: bytes) -> None:
                 errno.EINVAL,
             ):
                 raise
-    if IS_ROOT:
-        os.chown(full, *node.owner, follow_symlinks=False)
-    if node.kind != "symlink":
-        os.chmod(full, node.mode)
     os.utime(full, ns=(0, node.mtime), follow_symlinks=False)

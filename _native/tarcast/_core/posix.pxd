@@ -18,6 +18,7 @@ cdef extern from "posix.h" nogil:
     int tc_openat(int dirfd, const char* name, int flags)
     ssize_t tc_read(int fd, void* buffer, size_t size)
     int tc_close(int fd)
+    int tc_open_in_root(int dirfd, const char* path, int flags)
     int tc_fstat(int fd, tc_stat* out)
     int tc_lstatat(int dirfd, const char* name, tc_stat* out)
     uint32_t tc_major(uint64_t rdev)
