@@ -269,4 +269,6 @@ def provenances(archive: bytes, platforms: Sequence[str]) -> dict[str, list[tarc
 
 def _attestation(statement: dict[str, Any]) -> tarcast.exporter.Attestation:
     predicate = json.dumps(statement["predicate"]).encode()
-    return tarcast.exporter.Attestation("provenance.json", statement["predicateType"], predicate)
+    return tarcast.exporter.Attestation(
+        path="provenance.json", predicate_type=statement["predicateType"], content=predicate
+    )
