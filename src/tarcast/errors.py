@@ -111,6 +111,12 @@ class OutputError(TarcastError, OSError):
     exit_code = 4
 
 
+class SessionError(TarcastError):
+    """The client's session is not there, ended, or refuses what the export needs of it."""
+
+    exit_code = 4
+
+
 class CleanupError(TarcastError):
     """The work was done, but undoing a mount or the like failed.
 

@@ -83,7 +83,11 @@ def open_root(prefix: bytes, tree: Tree, epoch: int | None, stack: contextlib.Ex
         )
     hook = None if tree.map is None else _map_hook(tree.map)
     epoch = epoch if tree.epoch is None else tree.epoch
-    return (fd, prefix, includes, excludes, uid, gid, epoch, hook)
+    added = None
+    if opened is not None and opened.added:
+        seconds = opened.added_mtime if epoch is None else epoch
+        added = (opened.added_fd, [(prefix + path, name) for path, name in opened.added], seconds)
+    return (fd, prefix, includes, excludes, uid, gid, epoch, hook, added)
 
 
 def label(tree: Tree) -> bytes:

@@ -74,18 +74,24 @@ class Entry:
 
 
 class Opened:
-    """The directory of a tree that is not just a path, but a mount to which only a descriptor leads.
+    """A tree that is not just a path: a mount that only a descriptor leads to, files added to what it holds.
 
     Attributes:
-        fd: the directory, open.
-        label: what messages call it instead of the tree's `path`.
+        fd: its directory, open.
+        label: what messages call it instead of `path`.
+        added: (path in the tree, name in the directory `added_fd`) of plain files, mode 0600 and root's,
+            that stand beside the tree's own or in their place, in archive order.
+        added_mtime: their time stamp, in seconds since 1970.
     """
 
-    __slots__ = ("fd", "label")
+    __slots__ = ("added", "added_fd", "added_mtime", "fd", "label")
 
     def __init__(self, fd: int, label: str) -> None:
         self.fd = fd
         self.label = label
+        self.added: Sequence[tuple[bytes, bytes]] = ()
+        self.added_fd = -1
+        self.added_mtime = 0
 
 
 class Tree:
@@ -113,7 +119,7 @@ class Tree:
 
     __slots__ = ("epoch", "exclude", "follow", "idmap", "include", "map", "opened", "path")
 
-    opened: Opened | None  # set by `tarcast.snapshot` alone
+    opened: Opened | None  # set by `tarcast.snapshot` and the exporter alone
 
     def __init__(
         self,

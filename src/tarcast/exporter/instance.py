@@ -20,6 +20,7 @@ from tarcast.tree import Opened, Tree
 from tarcast.write import archive
 
 from .attributes import Attributes
+from .statements import platform_path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -143,7 +144,7 @@ class ExporterInstance:
                 if attestations:
                     platform = key if source.refs and self._attributes.platform_split is False else None
                     self._attest(tree, attestations, platform, now, cleanup, cancel)
-                trees[key] = tree
+                trees[platform_path(key)] = tree
             manager = self._exporter.session_manager
             session = manager.get(session_id, self._exporter.session_timeout, cancel=cancel)
             sink = file_writer(session, self.id)
@@ -220,12 +221,12 @@ class ExporterInstance:
         cancel: Cancel | None,
     ) -> None:
         """Add the statements of inline attestations to the tree."""
-        from .attestation import inline
+        from .attestation import exported
         from .bundle import unbundle
         from .statements import statement_files
         from .subjects import file_subjects
 
-        wanted = unbundle(inline(attestations), _open_reference)
+        wanted = unbundle(exported(attestations), _open_reference)
         if not wanted:
             return
         opened = tree.opened = tree.opened or _open(tree, cleanup)
