@@ -9,6 +9,7 @@ from .errors import (
     OptionError,
     OutputError,
     PatternError,
+    ProgressError,
     TarcastError,
 )
 from .idmap import IDMap, IDRange
@@ -28,6 +29,7 @@ __all__ = [
     "OutputError",
     "PatternError",
     "Progress",
+    "ProgressError",
     "Result",
     "TarcastError",
     "Tree",
