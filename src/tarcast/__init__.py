@@ -12,6 +12,7 @@ from .errors import (
     OptionError,
     OutputError,
     PatternError,
+    ProgressError,
     TarcastError,
 )
 from .idmap import IDMap, IDRange
@@ -41,6 +42,7 @@ __all__ = [
     "OverlayRef",
     "PatternError",
     "Progress",
+    "ProgressError",
     "Result",
     "TarcastError",
     "Tree",

@@ -138,6 +138,10 @@ class Cancelled(TarcastError):
     exit_code = 130
 
 
+class ProgressError(TarcastError, ValueError):
+    """A writer or reader of progress was used after its end, as a closed file: a mistake in the program."""
+
+
 def _rebuilt(kind: type[TarcastError], message: str, fields: dict[str, Any]) -> TarcastError:
     return kind(message, **fields)
 

@@ -8,7 +8,6 @@ import pytest
 
 from tarcast.cli.create import excludes, id_map, output_of, trees_of
 from tarcast.cli.parser import LARGEST_EPOCH, create_parser, default_epoch, parse_create
-from tarcast.cli.progress import amounts, human, json_text
 from tarcast.cli.report import check_summary_file, write_summary
 from tarcast.errors import IDMapError, InputError, OptionError, OutputError
 from tarcast.idmap import IDMap
@@ -307,32 +306,3 @@ class TestSummaryFile:
         monkeypatch.chdir(tmp_path)
         with pytest.raises(OptionError, match=says):
             check_summary_file(path, output)
-
-
-class TestNumbers:
-    @pytest.mark.parametrize(
-        ("size", "text"),
-        [
-            (0, "0 B"),
-            (999, "999 B"),
-            (1000, "1.00 kB"),
-            (9994, "9.99 kB"),
-            (9996, "10.0 kB"),
-            (99960, "100 kB"),
-            (999499, "999 kB"),
-            (999500, "1.00 MB"),
-            (123456789, "123 MB"),
-            (5 * 10**18, "5000 PB"),
-        ],
-    )
-    def test_human(self, size, text):
-        assert human(size) == text
-
-    def test_amounts(self):
-        assert amounts(1, 1000, 0.0) == "1 entry, 1.00 kB in 0.00 s"
-        assert amounts(12345, 10**9, 0.5) == "12,345 entries, 1.00 GB in 0.50 s (2.00 GB/s)"
-
-    def test_json_text(self):
-        assert json_text(None) is None
-        assert json_text("a\nö") == "a\nö"
-        assert json_text("a\udcff") == "a\\xff"

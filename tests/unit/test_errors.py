@@ -18,6 +18,7 @@ from tarcast.errors import (
     OptionError,
     OutputError,
     PatternError,
+    ProgressError,
     TarcastError,
     errno_hint,
     os_error,
@@ -35,6 +36,7 @@ from tarcast.errors import (
         (InputError, (TarcastError, OSError), 3),
         (OutputError, (TarcastError, OSError), 4),
         (Cancelled, (TarcastError,), 130),
+        (ProgressError, (TarcastError, ValueError), 3),
     ],
 )
 def test_errors_are_one_family(kind: type[TarcastError], parents: tuple[type, ...], status: int) -> None:

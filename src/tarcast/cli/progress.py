@@ -5,19 +5,18 @@ A display is the callable that `write_tar` gets as `progress`; it keeps the last
 
 from __future__ import annotations
 
-import os
 import sys
 
 from tarcast.cli.stdio import say, silence
 from tarcast.errors import printable
+from tarcast.showing import resolved
+from tarcast.wording import amounts, counted, json_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from typing import Any
 
-    from tqdm import tqdm
-
+    from tarcast.progress.bar import Bar
     from tarcast.result import Progress
 
 PLAIN_SECONDS = 2.0  # between two lines
@@ -100,7 +99,7 @@ class Terminal(Display):
 
     def __init__(self) -> None:
         super().__init__()
-        self._bar: tqdm[Any] | None = None
+        self._bar: Bar | None = None
 
     def draw(self, progress: Progress) -> None:
         try:
@@ -120,22 +119,18 @@ class Terminal(Display):
             self._bar = None
 
     @staticmethod
-    def _open(seconds: float) -> tqdm[Any]:
-        from tqdm import tqdm
+    def _open(seconds: float) -> Bar:
+        from tarcast.progress.bar import open_bar
 
-        tqdm.monitor_interval = 0  # no helper thread: reports come regularly
         # The total is unknown, so there is no bar and no time to go.
-        bar = tqdm(
+        bar = open_bar(
+            sys.stderr,
+            "{n_fmt}B, {rate_fmt}, {elapsed}{postfix}",
             unit="B",
             unit_scale=True,
-            leave=False,
-            miniters=0,
             mininterval=0.05,
             smoothing=0,  # the mean rate: the momentary one would stand still when the export does
             delay=1e-9,  # draw at the first update, not yet here
-            nrows=2,  # some terminals say they have none, and tqdm would believe it
-            file=sys.stderr,
-            bar_format="{n_fmt}B, {rate_fmt}, {elapsed}{postfix}",
         )
         bar.start_t -= seconds
         bar.last_print_t = bar.start_t
@@ -143,55 +138,24 @@ class Terminal(Display):
 
     @staticmethod
     def _postfix(progress: Progress) -> str:
-        from tqdm.utils import disp_trim
+        from tarcast.progress.bar import size, trimmed
 
         text = counted(progress.entries)
         if progress.path is not None:
             text += f", {printable(progress.path)}"
-        try:
-            columns = os.get_terminal_size(sys.stderr.fileno()).columns
-        except (OSError, ValueError):
-            columns = 0
-        columns = columns or 80  # unknown, or a terminal that does not know itself
-        return str(disp_trim(text, max(20, columns - 32)))  # 32: the longest text before it
+        columns, _ = size(sys.stderr)
+        return trimmed(text, max(20, columns - 32))  # 32: the longest text before it
 
 
 def choose(mode: str, environment: Mapping[str, str]) -> Display:
-    """The display for `--progress MODE`.
+    """The display for `--progress MODE`, as `tarcast.showing.resolved` reads it.
 
-    Args:
-        mode: auto, tty, plain, json or none. auto is tty on a terminal and draws nothing elsewhere;
-            tty without a terminal is plain, and so are both on a terminal with TERM=dumb.
-        environment: where TERM is looked up. NO_COLOR needs no look: nothing here is coloured.
+    Silent only where it was asked for: auto without a terminal still has its final line.
     """
-    if mode in ("auto", "tty"):
-        terminal = sys.stderr is not None and sys.stderr.isatty()
-        if terminal and environment.get("TERM") != "dumb":
-            return Terminal()
-        return Plain() if terminal or mode == "tty" else Display()
-    return {"plain": Plain, "json": Json, "none": Silent}[mode]()
-
-
-def counted(entries: int) -> str:
-    """`1 entry`, `12,345 entries`."""
-    return f"{entries:,} {'entry' if entries == 1 else 'entries'}"
-
-
-def amounts(entries: int, size: int, seconds: float) -> str:
-    """`12,345 entries, 1.23 GB in 0.52 s (2.37 GB/s)`."""
-    rate = f" ({human(size / seconds)}/s)" if seconds > 0 else ""
-    return f"{counted(entries)}, {human(size)} in {seconds:.2f} s{rate}"
-
-
-def human(size: float) -> str:
-    """Bytes in decimal units with three significant digits: 999 B, 1.00 kB, 12.3 MB."""
-    for unit in ("B", "kB", "MB", "GB", "TB", "PB"):
-        if size < 999.5 or unit == "PB":
-            break
-        size /= 1000
-    if unit == "B":
-        return f"{size:.0f} B"
-    return f"{size:.{2 if size < 9.995 else 1 if size < 99.95 else 0}f} {unit}"
+    kind = resolved(mode, sys.stderr, environment)
+    if kind == "none" and mode != "none":
+        return Display()
+    return {"tty": Terminal, "plain": Plain, "json": Json, "none": Silent}[kind]()
 
 
 def say_json(event: str, values: dict[str, object]) -> None:
@@ -199,13 +163,3 @@ def say_json(event: str, values: dict[str, object]) -> None:
     import json
 
     say(json.dumps({"event": event, **values}))
-
-
-def json_text(text: str | None) -> str | None:
-    r"""`text` as JSON may hold it: exact if it is valid Unicode, else with bad bytes as \xNN."""
-    if text is not None:
-        try:
-            text.encode()
-        except UnicodeEncodeError:
-            return printable(text)
-    return text

@@ -6,9 +6,10 @@ import os
 import stat
 import sys
 
-from tarcast.cli.progress import Display, amounts, human, json_text, say_json
+from tarcast.cli.progress import Display, say_json
 from tarcast.cli.stdio import say
 from tarcast.errors import InputError, OptionError, OutputError, TarcastError, os_error, printable
+from tarcast.wording import amounts, human, json_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
