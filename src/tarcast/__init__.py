@@ -13,6 +13,7 @@ from .errors import (
     OutputError,
     PatternError,
     ProgressError,
+    SessionError,
     TarcastError,
 )
 from .idmap import IDMap, IDRange
@@ -24,6 +25,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from .exporter import Source, TarExporter
+    from .session import LocalSession, SessionManager
     from .snapshot import DirectoryRef, ImageRef, OverlayRef, mounted
 
 __all__ = [
@@ -37,6 +40,7 @@ __all__ = [
     "IDRange",
     "ImageRef",
     "InputError",
+    "LocalSession",
     "OptionError",
     "OutputError",
     "OverlayRef",
@@ -44,6 +48,10 @@ __all__ = [
     "Progress",
     "ProgressError",
     "Result",
+    "SessionError",
+    "SessionManager",
+    "Source",
+    "TarExporter",
     "TarcastError",
     "Tree",
     "Warning",
@@ -52,13 +60,22 @@ __all__ = [
     "write_tar",
 ]
 
-_OF_SNAPSHOT = frozenset({"DirectoryRef", "ImageRef", "OverlayRef", "mounted"})
+# What few programs need is imported when it is used.
+_LATER = {
+    "DirectoryRef": "snapshot",
+    "ImageRef": "snapshot",
+    "LocalSession": "session",
+    "OverlayRef": "snapshot",
+    "SessionManager": "session",
+    "Source": "exporter",
+    "TarExporter": "exporter",
+    "mounted": "snapshot",
+}
 
 
 def __getattr__(name: str) -> Any:
-    """What few programs need is imported when it is used."""
-    if name not in _OF_SNAPSHOT:
+    if name not in _LATER:
         raise AttributeError(f"module 'tarcast' has no attribute {name!r}")
-    from . import snapshot
+    import importlib
 
-    return getattr(snapshot, name)
+    return getattr(importlib.import_module(f"tarcast.{_LATER[name]}"), name)

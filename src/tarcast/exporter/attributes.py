@@ -71,6 +71,7 @@ def parse_epoch(text: str, what: str) -> int | None:
         return None
     if not re.fullmatch(r"[+-]?[0-9]{1,19}", text):
         raise OptionError(
-            f"{what} must be whole seconds since 1970, not {text!r}", hint=f"known attributes are {', '.join(KNOWN)}"
+            f"{what} must be whole seconds since 1970, not {text!r}",
+            hint=f"known attributes are {', '.join(KNOWN)}",
         )
     return check_epoch(int(text))

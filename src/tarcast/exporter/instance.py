@@ -24,7 +24,7 @@ from .statements import platform_path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from tarcast.progress import OneOff, Writer
     from tarcast.result import Progress, Result
@@ -132,7 +132,9 @@ class ExporterInstance:
                 has such failures.
         """
         if not session_id:
-            raise SessionError("could not access local files without session", hint="name the client's session")
+            raise SessionError(
+                "could not access local files without session", hint="name the client's session"
+            )
         parts = [(key, ref, self._epoch(source, key)) for key, ref in source.platforms()]
         now = int(time.time())
         with Cleanup() as cleanup:
@@ -298,7 +300,7 @@ def _open(tree: Tree, cleanup: Cleanup) -> Opened:
 
 
 def _check_place(fd: int, name: str) -> None:
-    """A statement may take the place of a file, but not of a directory: that would leave its entries without one."""
+    """A statement may take the place of a file, but not of a directory, which has entries."""
     try:
         mode = os.stat(name, dir_fd=fd, follow_symlinks=False).st_mode
     except OSError:  # there is nothing of that name
@@ -317,7 +319,7 @@ def _open_reference(reference: Reference) -> Iterator[int]:
         yield (tree.opened or _open(tree, cleanup)).fd
 
 
-def _teller(report: OneOff) -> object:
+def _teller(report: OneOff) -> Callable[[Progress], None]:
     def tell(progress: Progress) -> None:
         report.update(current=progress.bytes_written, entries=progress.entries)
 

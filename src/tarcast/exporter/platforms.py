@@ -16,7 +16,14 @@ if TYPE_CHECKING:
 PLATFORMS_KEY = "refs.platforms"
 IMAGE_CONFIG_KEY = "containerimage.config"
 
-_ARCHITECTURES = {"i386": "386", "x86_64": "amd64", "x86-64": "amd64", "aarch64": "arm64", "armhf": "arm", "armel": "arm"}
+_ARCHITECTURES = {
+    "i386": "386",
+    "x86_64": "amd64",
+    "x86-64": "amd64",
+    "aarch64": "arm64",
+    "armhf": "arm",
+    "armel": "arm",
+}
 _IMPLIED_VARIANTS = {"i386": "", "armhf": "v7", "armel": "v6"}
 # (architecture, variant) as people write it, and its canonical form (containerd's platforms.Normalize)
 _VARIANTS = {
@@ -33,7 +40,14 @@ _VARIANTS = {
     ("arm", "7"): "v7",
     ("arm", "8"): "v8",
 }
-_MACHINES = {"i686": "386", "i586": "386", "armv7l": "arm", "armv6l": "arm", "riscv64": "riscv64", "ppc64le": "ppc64le"}
+_MACHINES = {
+    "i686": "386",
+    "i586": "386",
+    "armv7l": "arm",
+    "armv6l": "arm",
+    "riscv64": "riscv64",
+    "ppc64le": "ppc64le",
+}
 
 
 def platform_ids(metadata: Mapping[str, bytes]) -> list[str]:
@@ -43,9 +57,15 @@ def platform_ids(metadata: Mapping[str, bytes]) -> list[str]:
         OptionError: what the metadata says is malformed.
     """
     if PLATFORMS_KEY in metadata:
-        listed = _get(_json(metadata[PLATFORMS_KEY], PLATFORMS_KEY), "Platforms") if metadata[PLATFORMS_KEY] else None
+        listed = (
+            _get(_json(metadata[PLATFORMS_KEY], PLATFORMS_KEY), "Platforms")
+            if metadata[PLATFORMS_KEY]
+            else None
+        )
         if not isinstance(listed, list) or not listed:
-            raise OptionError(f"the platforms mapping ({PLATFORMS_KEY}) is empty", hint='{"Platforms": [{"ID": ...}]}')
+            raise OptionError(
+                f"the platforms mapping ({PLATFORMS_KEY}) is empty", hint='{"Platforms": [{"ID": ...}]}'
+            )
         return [_listed_id(item) for item in listed]
     if IMAGE_CONFIG_KEY not in metadata:
         return [default_platform()]
@@ -66,7 +86,9 @@ def default_platform() -> str:
     return _format(sys.platform, _MACHINES.get(name, name), variant)
 
 
-def _format(system: str, architecture: str, variant: str, version: str = "", features: list[str] | None = None) -> str:
+def _format(
+    system: str, architecture: str, variant: str, version: str = "", features: list[str] | None = None
+) -> str:
     system = system.lower() or sys.platform
     system = {"macos": "darwin"}.get(system, system)
     variant = _IMPLIED_VARIANTS.get(architecture.lower(), variant.lower())

@@ -14,9 +14,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
+    from typing import Any
 
     # Gives a context manager that holds the reference mounted and yields its open directory.
-    OpenRef = Callable[[object], AbstractContextManager[int]]
+    OpenRef = Callable[[Any], AbstractContextManager[int]]
 
 # The original's limit (exporter/attestation/make.go of v0.34.2).
 MAX_ATTESTATION = 80 << 20

@@ -82,7 +82,9 @@ class Source:
             return self.refs[key]
         if len(self.refs) == 1:  # then its own key does not matter (BuildKit result.FindRef)
             return next(iter(self.refs.values()))
-        raise OptionError(f"failed to find ref for ID {key}", hint=f"there are {', '.join(sorted(self.refs))}")
+        raise OptionError(
+            f"failed to find ref for ID {key}", hint=f"there are {', '.join(sorted(self.refs))}"
+        )
 
     def epoch(self, key: str) -> int | None:
         """The time stamp that the metadata have for a platform, else for all.

@@ -59,12 +59,14 @@ class LocalSession:
         self.name = name
         self.shared_key = shared_key
         self._manager = manager
-        self._targets: dict[int, Any] = dict(target) if hasattr(target, "items") else {0: target}
+        self._targets: dict[int, Any] = _targets(target)
         for number, value in self._targets.items():
             if isinstance(number, bool) or not isinstance(number, int):
                 raise OptionError(f"an exporter's id is a number, not {number!r}")
             if not (_is_target(value) or callable(value)):
-                raise OptionError(f"a target cannot be {type(value).__name__}", hint="give a path or a file object")
+                raise OptionError(
+                    f"a target cannot be {type(value).__name__}", hint="give a path or a file object"
+                )
         self._methods = frozenset(method.lower() for method in methods)
         self._closed = False
         manager.add(self)
@@ -107,6 +109,10 @@ class LocalSession:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _targets(target: Any) -> dict[int, Any]:
+    return dict(target) if hasattr(target, "items") else {0: target}
 
 
 def _is_target(value: object) -> bool:

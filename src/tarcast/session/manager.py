@@ -1,4 +1,4 @@
-"""Which clients are there: `Session`, what an export needs of one, and `SessionManager`, which knows them all."""
+"""Which clients there are: `SessionManager`, and `Session`, what an export needs of one."""
 
 from __future__ import annotations
 
@@ -75,7 +75,9 @@ class SessionManager:
         with self._changed:
             old = self._sessions.get(session.id)
             if old is not None and old is not session and not old.closed:
-                raise SessionError(f"session {session.id} already exists", hint="end it first, or use another id")
+                raise SessionError(
+                    f"session {session.id} already exists", hint="end it first, or use another id"
+                )
             self._sessions[session.id] = session
             self._changed.notify_all()
 

@@ -13,7 +13,7 @@ _ATTRIBUTES = kernel.ATTR_NOSUID | kernel.ATTR_NODEV | kernel.ATTR_NOEXEC
 
 
 class ScratchDirectory:
-    """An empty directory: a file system in memory that is attached nowhere, else one in the temporary directory.
+    """An empty directory: a detached file system in memory, else one in the temporary directory.
 
     `close` removes it with the files in it and may be called twice, and before `open`.
     """
@@ -66,4 +66,6 @@ class ScratchDirectory:
 
 
 def _in_memory() -> Descriptor:
-    return kernel.make_mount(b"tmpfs", b"", [(b"source", b"tarcast"), (b"mode", b"0700")], attributes=_ATTRIBUTES)
+    return kernel.make_mount(
+        b"tmpfs", b"", [(b"source", b"tarcast"), (b"mode", b"0700")], attributes=_ATTRIBUTES
+    )
