@@ -11,6 +11,7 @@ import threading
 import pytest
 from tqdm import tqdm
 
+from tarcast.cli.progress import Terminal as CommandTerminal
 from tarcast.errors import OptionError
 from tarcast.progress import (
     JsonLines,
@@ -25,6 +26,7 @@ from tarcast.progress import (
     rendering,
 )
 from tarcast.progress.words import line
+from tarcast.result import Progress
 from tests.support.progress import Screen
 
 
@@ -219,6 +221,29 @@ def test_a_stream_that_breaks_is_no_error(kind, writes):
     assert not tqdm._instances
 
 
+@pytest.mark.parametrize("kind", [Terminal, CommandTerminal])
+def test_a_terminal_that_breaks_leaves_the_lock_of_tqdm_free(monkeypatch, kind):
+    monkeypatch.setattr(sys, "stderr", Breaking(2))
+    terminal = kind()
+    for seconds in range(1, 5):
+        if kind is Terminal:
+            terminal.show(news("a", seconds))
+        else:
+            terminal(Progress(1, seconds * 10**6, seconds, None, False))
+    terminal.close()
+    assert sys.stderr.writes < 0
+    free: list[bool] = []
+
+    def look() -> None:
+        with tqdm.get_lock():
+            free.append(True)
+
+    thread = threading.Thread(target=look, daemon=True)
+    thread.start()
+    thread.join(5)
+    assert free
+
+
 @pytest.mark.parametrize("kind", [Plain, JsonLines, Terminal])
 def test_a_closed_stream_is_no_error(kind):
     stream = Screen()
@@ -278,7 +303,7 @@ def test_choice(monkeypatch, mode, terminal, term, expected):
 def test_choice_of_what_there_is_not(monkeypatch):
     with pytest.raises(OptionError, match="auto, tty, plain, json, none, not 'loud'"):
         choose("loud")
-    closed = Screen()
+    closed = io.StringIO()
     closed.close()
     assert type(choose("auto", closed)) is Renderer
     monkeypatch.setattr(sys, "stderr", None)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from tarcast.progress.bar import Bar
+    from tarcast.progress.outlet import Outlet
     from tarcast.result import Progress
 
 PLAIN_SECONDS = 2.0  # between two lines
@@ -99,32 +100,40 @@ class Terminal(Display):
 
     def __init__(self) -> None:
         super().__init__()
+        self._out: Outlet | None = None
         self._bar: Bar | None = None
 
     def draw(self, progress: Progress) -> None:
-        try:
-            if self._bar is None:
-                self._bar = self._open(progress.seconds)
-            self._bar.set_postfix_str(self._postfix(progress), refresh=False)
-            self._bar.update(progress.bytes_written - self._bar.n)
-        except (OSError, ValueError):  # the terminal is gone, the export is not
-            silence(sys.stderr)
+        from tarcast.progress.bar import size
+        from tarcast.progress.outlet import Outlet
+
+        if self._out is None:
+            self._out = Outlet(sys.stderr)
+        if self._out.broken:
+            return
+        if self._bar is None:
+            self._bar = self._open(self._out, progress.seconds)
+        self._bar.set_postfix_str(self._postfix(progress, size(self._out)[0]), refresh=False)
+        self._bar.update(progress.bytes_written - self._bar.n)
+        self._silence_if_broken()
 
     def close(self) -> None:
         if self._bar is not None:
-            try:
-                self._bar.close()
-            except (OSError, ValueError):
-                silence(sys.stderr)
+            self._bar.close()
             self._bar = None
+            self._silence_if_broken()
+
+    def _silence_if_broken(self) -> None:
+        if self._out is not None and self._out.broken:  # the terminal is gone, the export is not
+            silence(sys.stderr)
 
     @staticmethod
-    def _open(seconds: float) -> Bar:
+    def _open(out: Outlet, seconds: float) -> Bar:
         from tarcast.progress.bar import open_bar
 
         # The total is unknown, so there is no bar and no time to go.
         bar = open_bar(
-            sys.stderr,
+            out,
             "{n_fmt}B, {rate_fmt}, {elapsed}{postfix}",
             unit="B",
             unit_scale=True,
@@ -137,13 +146,12 @@ class Terminal(Display):
         return bar
 
     @staticmethod
-    def _postfix(progress: Progress) -> str:
-        from tarcast.progress.bar import size, trimmed
+    def _postfix(progress: Progress, columns: int) -> str:
+        from tarcast.progress.bar import trimmed
 
         text = counted(progress.entries)
         if progress.path is not None:
             text += f", {printable(progress.path)}"
-        columns, _ = size(sys.stderr)
         return trimmed(text, max(20, columns - 32))  # 32: the longest text before it
 
 

@@ -10,7 +10,7 @@ from tqdm.utils import disp_trim
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import TextIO
+    from .outlet import Outlet
 
 
 class Bar(tqdm):  # type: ignore[type-arg]  # the run-time class takes no argument
@@ -20,11 +20,11 @@ class Bar(tqdm):  # type: ignore[type-arg]  # the run-time class takes no argume
     monitor_interval = 0
 
 
-def open_bar(stream: TextIO, bar_format: str, **more: Any) -> Bar:
+def open_bar(stream: Outlet, bar_format: str, **more: Any) -> Bar:
     """A new bar without a total, below those that there are.
 
     Args:
-        stream: a terminal; the caller sees to it that the bars fit.
+        stream: on a terminal; the caller sees to it that the bars fit.
         bar_format: see tqdm.
         more: for tqdm.
     """
@@ -39,7 +39,7 @@ def open_bar(stream: TextIO, bar_format: str, **more: Any) -> Bar:
     )
 
 
-def size(stream: TextIO) -> tuple[int, int]:
+def size(stream: Outlet) -> tuple[int, int]:
     """Columns and lines of a terminal; 80 and 24 where it does not know itself."""
     try:
         columns, lines = os.get_terminal_size(stream.fileno())

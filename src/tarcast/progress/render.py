@@ -13,6 +13,7 @@ import sys
 
 from ..showing import resolved
 from ..wording import json_text
+from .outlet import Outlet
 from .status import Status
 from .words import line
 
@@ -33,7 +34,7 @@ class Renderer:
 
     def __init__(self, stream: TextIO | None = None) -> None:
         """Show on `stream`; by default on standard error as it is now."""
-        self._stream = sys.stderr if stream is None else stream  # None still if standard error is closed
+        self._out = Outlet(sys.stderr if stream is None else stream)
 
     def show(self, update: Update) -> None:
         """Show one update, or leave it out if the last one is too recent."""
@@ -43,17 +44,8 @@ class Renderer:
 
     def _say(self, text: str) -> None:
         """One line, at once."""
-        stream = self._stream
-        if stream is None:
-            return
-        try:
-            try:
-                stream.write(text + "\n")
-            except UnicodeEncodeError:  # the stream is fine, but for another alphabet
-                stream.write(_ascii(text) + "\n")
-            stream.flush()
-        except (OSError, ValueError):
-            self._stream = None
+        self._out.write(text + "\n")
+        self._out.flush()
 
 
 class Plain(Renderer):
@@ -129,36 +121,27 @@ class Terminal(Renderer):
         self._lines: dict[str, str] = {}
         self._bars: list[Bar] = []  # all alike: which one shows which line is settled anew each time
 
-    def show(self, update: Update) -> None:
-        if self._stream is None:
-            return
-        try:
-            self._draw(self._stream, update)
-        except (OSError, ValueError):  # the terminal is gone, the work is not
-            self.close()
-            self._stream = None
-
     def close(self) -> None:
-        while self._bars:  # also on a broken stream: tqdm must not keep them
-            with contextlib.suppress(OSError, ValueError):
-                self._bars.pop().close()
+        self._close(0)
         self._lines = {}
 
-    def _draw(self, stream: TextIO, update: Update) -> None:
+    def show(self, update: Update) -> None:
+        if self._out.broken:
+            return
         from .bar import Bar, open_bar, size, trimmed
 
         text = line(update)
         try:
-            text.encode(getattr(stream, "encoding", None) or "utf-8")
-        except UnicodeEncodeError:
-            text = _ascii(text)
+            text.encode(getattr(self._out, "encoding", None) or "utf-8")
+        except UnicodeEncodeError:  # here and not by the outlet, as the width must be known
+            text = text.encode("ascii", "backslashreplace").decode()
         if isinstance(update.status, Status) and update.status.done:
             self._lines.pop(update.id, None)
             self._close(len(self._lines))
-            Bar.write(text, file=stream)
+            Bar.write(text, file=self._out)
         else:
             self._lines[update.id] = text
-        columns, rows = size(stream)
+        columns, rows = size(self._out)
         texts = list(self._lines.values())
         most = max(1, rows - 1)  # the cursor waits in the line below
         if len(texts) > most:
@@ -167,7 +150,7 @@ class Terminal(Renderer):
         for number, text in enumerate(texts):
             text = trimmed(text, columns - 1)  # in the last column a terminal may begin a new line
             if number == len(self._bars):
-                self._bars.append(open_bar(stream, "{desc}", desc=text))
+                self._bars.append(open_bar(self._out, "{desc}", desc=text))
             elif self._bars[number].desc != text:
                 self._bars[number].set_description_str(text)
 
@@ -229,10 +212,6 @@ def rendering(reader: Reader, mode: str = "auto", stream: TextIO | None = None) 
     finally:
         reader.close()
         thread.join()
-
-
-def _ascii(text: str) -> str:
-    return text.encode("ascii", "backslashreplace").decode()
 
 
 def _rounded(seconds: float | None) -> float | None:
