@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 
+from ._core.descriptor import open_file
 from .errors import InputError, OptionError, os_error
 from .tree import ENTRY_TYPES, Entry, Tree
 
@@ -55,9 +56,9 @@ def name_trees(trees: Trees) -> list[tuple[bytes, Tree]]:
 def open_root(prefix: bytes, tree: Tree, epoch: int | None, stack: contextlib.ExitStack) -> Root:
     """Open the directory (closed with `stack`) and compile the patterns."""
     opened = tree.opened
-    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+    flags = os.O_RDONLY | os.O_DIRECTORY
     try:
-        fd = os.open(tree.path, flags) if opened is None else os.open(".", flags, dir_fd=opened.fd)
+        root = open_file(tree.path, flags) if opened is None else open_file(".", flags, dirfd=opened.fd)
     except OSError as error:
         hint = {errno.ENOENT: "check the path", errno.ENOTDIR: "a tree is a directory"}.get(
             error.errno or 0, ""
@@ -65,7 +66,7 @@ def open_root(prefix: bytes, tree: Tree, epoch: int | None, stack: contextlib.Ex
         raise os_error(InputError, error, path=_shown(tree), step="open tree", hint=hint) from error
     except ValueError as error:
         raise OptionError(str(error), path=_shown(tree)) from error
-    stack.callback(os.close, fd)
+    stack.callback(root.close)
     includes = excludes = None
     if tree.include is not None or tree.exclude is not None or tree.follow is not None:
         from . import patterns
@@ -87,7 +88,7 @@ def open_root(prefix: bytes, tree: Tree, epoch: int | None, stack: contextlib.Ex
     if opened is not None and opened.added:
         seconds = opened.added_mtime if epoch is None else epoch
         added = (opened.added_fd, [(prefix + path, name) for path, name in opened.added], seconds)
-    return (fd, prefix, includes, excludes, uid, gid, epoch, hook, added)
+    return (root.fileno(), prefix, includes, excludes, uid, gid, epoch, hook, added)
 
 
 def label(tree: Tree) -> bytes:

@@ -93,47 +93,10 @@ def write_tar(
         After any of them a path has its old content, if any, and a stream has no trailer;
         only a failing fsync of the directory comes after the new file is in place.
     """
-    return archive(
-        trees,
-        make_sink(sink, fsync=fsync),
-        epoch=epoch,
-        digest=digest,
-        align=align,
-        sparse=sparse,
-        threads=threads,
-        memory_limit=memory_limit,
-        progress=progress,
-        cancel=cancel,
-        on_error=on_error,
-    )
-
-
-def archive(
-    trees: Trees,
-    output: Sink,
-    *,
-    epoch: int | None = None,
-    digest: Iterable[str] = (),
-    align: bool = False,
-    sparse: bool = False,
-    threads: int | None = None,
-    memory_limit: int = MEMORY_LIMIT,
-    progress: Callable[[Progress], object] | None = None,
-    cancel: Cancel | None = None,
-    on_error: str = "fail",
-) -> Result:
-    """`write_tar` to a sink that is not open yet: committed when all is written, else aborted."""
     started = time.monotonic()
     named = name_trees(trees)
     epoch = check_epoch(epoch)
-    if threads is not None and (isinstance(threads, bool) or not isinstance(threads, int) or threads < 1):
-        raise OptionError(f"threads must be a number from 1 up, not {threads!r}")
-    if (
-        isinstance(memory_limit, bool)
-        or not isinstance(memory_limit, int)
-        or memory_limit < LEAST_MEMORY_LIMIT
-    ):
-        raise OptionError(f"memory_limit must be at least {LEAST_MEMORY_LIMIT} bytes, not {memory_limit!r}")
+    check_workers(threads, memory_limit)
     for name, value in (("align", align), ("sparse", sparse)):
         if not isinstance(value, bool):
             raise OptionError(f"{name} must be True or False, not {value!r}")
@@ -142,6 +105,7 @@ def archive(
     if progress is not None and not callable(progress):
         raise OptionError(f"progress must be callable, not {type(progress).__name__}")
     hashes = _make_hashes(digest)
+    output = make_sink(sink, fsync=fsync)
     with contextlib.ExitStack() as stack:
         roots = [open_root(prefix, tree, epoch, stack) for prefix, tree in named]
         places = [(label(tree), prefix) for prefix, tree in named]
@@ -212,6 +176,18 @@ def _run(
             raise outcome.failure(export.failure, places, output.name)
         raise Cancelled("the export was cancelled")
     return export
+
+
+def check_workers(threads: object, memory_limit: object) -> None:
+    """Raises OptionError unless `write_tar` takes both."""
+    if threads is not None and (isinstance(threads, bool) or not isinstance(threads, int) or threads < 1):
+        raise OptionError(f"threads must be a number from 1 up, not {threads!r}")
+    if (
+        isinstance(memory_limit, bool)
+        or not isinstance(memory_limit, int)
+        or memory_limit < LEAST_MEMORY_LIMIT
+    ):
+        raise OptionError(f"memory_limit must be at least {LEAST_MEMORY_LIMIT} bytes, not {memory_limit!r}")
 
 
 def _make_hashes(names: Iterable[str]) -> dict[str, Any]:

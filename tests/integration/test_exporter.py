@@ -18,19 +18,13 @@ from tarcast import DirectoryRef, LocalSession, OverlayRef, SessionManager, Sour
 from tarcast.exporter import Attestation
 from tarcast.session import FILE_SEND
 from tarcast.snapshot import Mount
+from tests.support.leftovers import left
 
 PAUSE = threading.Event()  # never set
 PLATFORMS = (
     b'{"Platforms": [{"ID": "linux/amd64", "Platform": {"os": "linux", "architecture": "amd64"}},'
     b' {"ID": "linux/arm64", "Platform": {"os": "linux", "architecture": "arm64"}}]}'
 )
-
-
-def left() -> tuple[str, int, int, list[str]]:
-    """Mounts, open descriptors, threads and temporary directories of ours."""
-    temporary = [p for p in os.listdir("/tmp") if p.startswith("tarcast-") and "oracle" not in p]
-    mounts = Path("/proc/self/mountinfo").read_text()
-    return mounts, len(os.listdir("/proc/self/fd")), threading.active_count(), temporary
 
 
 @pytest.fixture(autouse=True)
@@ -291,6 +285,31 @@ def test_async_exports_and_their_cancellation(manager: SessionManager, tree: Pat
             await instance.export_async(Source(), "")
 
     asyncio.run(run())
+
+
+def test_platforms_that_would_share_a_directory_are_refused(manager: SessionManager, tree: Path) -> None:
+    mapping = PLATFORMS.replace(b"linux/arm64", b"linux_amd64")
+    source = Source(refs={"linux/amd64": None, "linux_amd64": None}, metadata={"refs.platforms": mapping})
+    with pytest.raises(
+        tarcast.OptionError, match="linux/amd64 and linux_amd64 would both be in linux_amd64/"
+    ):
+        export(manager, source)
+
+
+def test_a_file_of_a_callable_is_closed_whatever_fails(manager: SessionManager, place: Path) -> None:
+    files = []
+
+    def opener(metadata: dict[str, str]) -> Any:
+        files.append((place / "out.tar").open("wb"))
+        (place / "gone").rmdir()
+        return files[0]
+
+    (place / "gone").mkdir()
+    own = Slow(place / "gone")
+    own.mounts = lambda: [Mount("bind", str(place / "gone"), ["bind"])]  # type: ignore[method-assign]
+    with LocalSession(manager, opener) as session, pytest.raises(tarcast.InputError, match="gone: open tree"):
+        TarExporter(manager).resolve(0).export(Source(ref=own), session.id)
+    assert files[0].closed
 
 
 def test_attestations_become_files(manager: SessionManager, tree: Path) -> None:

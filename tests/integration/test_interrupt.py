@@ -465,11 +465,8 @@ def test_cancel_from_another_thread_takes_less_than_100_ms(
         out = os.open(tmp_path / "out", os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
         cancelled: list[float] = []
         try:
-            export = Export(
-                [(root, b"", None, None, None, None, None, None, None)],
-                fd=stalled if sink == "pipe" else out,
-                threads=threads,
-            )
+            to = stalled if sink == "pipe" else out
+            export = Export([(root, b"", *[None] * 7)], fd=to, threads=threads)
 
             def cancel(export: Export = export, cancelled: list[float] = cancelled) -> None:
                 time.sleep(0.2)
@@ -496,7 +493,7 @@ def test_cancel_from_another_thread_takes_less_than_100_ms(
 def test_cancel_before_the_start_ends_the_run(trees: Path, stalled: int) -> None:
     root = os.open(trees / "some", os.O_RDONLY)
     try:
-        export = Export([(root, b"", None, None, None, None, None, None, None)], fd=stalled)
+        export = Export([(root, b"", *[None] * 7)], fd=stalled)
         export.cancel()
         assert export.run() is False
     finally:

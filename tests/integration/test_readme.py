@@ -48,7 +48,7 @@ def test_python_blocks_run(checkout, document):
     for block in found:
         run([sys.executable, "-c", block], checkout)
     made = {
-        "README.md": ["both.tar", "docs.tar", "package.tar"],
+        "README.md": ["both.tar", "docs.tar", "package.tar", "rootfs.tar"],
         "docs/guide.md": ["rootfs.tar", "safe.tar"],
     }[document]
     assert sorted(p.name for p in checkout.glob("*.tar")) == made

@@ -11,6 +11,7 @@ import sys
 import tarfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -21,20 +22,11 @@ from tarcast.errors import InputError, OptionError
 from tarcast.idmap import IDMap
 from tarcast.snapshot import DirectoryRef, ImageRef, LocalMounter, Mount, Mounts, OverlayRef, mounted
 from tests.support.faults import COMMAND, NOBODY, command, in_child
+from tests.support.leftovers import left
 
 assert encodings.ascii  # a child without privileges may not read the standard library
 
 pytestmark = pytest.mark.usefixtures("needs_root")
-
-
-def left() -> tuple[list[str], list[str], int, list[str]]:
-    """Mounts, loop devices, open descriptors, and temporary directories of ours."""
-    mounts = Path("/proc/self/mountinfo").read_text().splitlines()
-    loops = subprocess.run(
-        ["losetup", "-n", "-O", "NAME,BACK-FILE"], capture_output=True, text=True, check=True
-    )
-    temporary = [p for p in os.listdir("/tmp") if p.startswith("tarcast-") and "oracle" not in p]
-    return mounts, loops.stdout.splitlines(), len(os.listdir("/proc/self/fd")), temporary
 
 
 @pytest.fixture(autouse=True)
@@ -377,6 +369,44 @@ def test_many_exports_leave_nothing(place: Path, layers: Sequence[Path]) -> None
     for number in range(150):
         with mounted(references[number % 3]) as tree:
             tarcast.write_tar(tree, place / "out.tar")
+    # `nothing_is_left` looks
+
+
+@pytest.mark.parametrize("what", ["detached", "visible", "image", "write_tar"])
+def test_an_interrupt_leaves_nothing_wherever_it_comes(
+    place: Path, layers: Sequence[Path], what: str
+) -> None:
+    make_squashfs(place / "image", layers[0])
+    reference = ImageRef(place / "image") if what == "image" else OverlayRef(layers)
+    armed = False
+    interrupted = 0
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        while armed and frame is not None:
+            if f"{os.sep}tarcast{os.sep}" in frame.f_code.co_filename:
+                raise KeyboardInterrupt
+            frame = frame.f_back
+
+    old = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        for number in range(150):
+            mounter = LocalMounter(reference.mount(), visible=what == "visible" or None)
+            try:
+                armed = True
+                signal.setitimer(signal.ITIMER_REAL, (number % 75 + 1) * 2e-5)
+                if what == "write_tar":
+                    tarcast.write_tar(layers[0], place / "out.tar")
+                else:
+                    mounter.mount()
+            except KeyboardInterrupt:
+                interrupted += 1
+            finally:
+                armed = False
+                signal.setitimer(signal.ITIMER_REAL, 0)
+                mounter.unmount()
+    finally:
+        signal.signal(signal.SIGALRM, old)
+    assert interrupted > 5
     # `nothing_is_left` looks
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from tarcast import OptionError, OutputError, Tree, write_tar
+from tarcast.sinks import file
 from tarcast.sinks.file import FileSink
 from tests.support.files import descriptors, umask
 
@@ -54,14 +55,15 @@ def no_tmpfile(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def refuse_tmpfile(monkeypatch: pytest.MonkeyPatch, code: int) -> None:
-    real = os.open
+    """A file system whose O_TMPFILE fails with `code`."""
+    real = file.open_file
 
-    def refuse(path: Any, flags: int, *args: Any, **kwargs: Any) -> int:
+    def refuse(path: Any, flags: int, **options: Any) -> Any:
         if flags & os.O_TMPFILE == os.O_TMPFILE:
-            raise OSError(code, os.strerror(code))
-        return real(path, flags, *args, **kwargs)
+            raise OSError(code, os.strerror(code), path)
+        return real(path, flags, **options)
 
-    monkeypatch.setattr(os, "open", refuse)
+    monkeypatch.setattr(file, "open_file", refuse)
 
 
 @pytest.fixture(params=["nameless", "named"])
@@ -355,17 +357,20 @@ def test_path_that_is_interrupted_right_behind_the_link_is_left_alone(
 def test_path_that_fails_at_close_is_left_alone(
     folder: Path, place: Path, either_way: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, sink = os.close, FileSink(place / "out.tar")
+    sink = FileSink(place / "out.tar")
     sink.open()
 
-    def late(fd: int) -> None:
-        real(fd)
-        if fd == output:
+    class Late:
+        """What closes with an error of a write before."""
+
+        file = sink._file
+
+        def close(self) -> None:
+            self.file.close()
             raise OSError(errno.EDQUOT, "over quota")
 
-    output = sink.fd
     with monkeypatch.context() as patch:
-        patch.setattr(os, "close", late)
+        patch.setattr(sink, "_file", Late())
         with pytest.raises(OutputError) as caught:
             sink.commit()
     assert caught.value.errno == errno.EDQUOT

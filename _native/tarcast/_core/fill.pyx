@@ -5,7 +5,8 @@ from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memset
 
 from tarcast._core.batch cimport (
-    BATCH_ADDED, BATCH_END, BATCH_ITEMS, BATCH_NAME, BATCH_OPENED, BATCH_PASSED, BATCH_TOP, Batch, BatchItem, batch_clear,
+    BATCH_ADDED, BATCH_END, BATCH_ITEMS, BATCH_NAME, BATCH_OPENED, BATCH_PASSED, BATCH_TOP, Batch, BatchItem,
+    batch_clear,
 )
 from tarcast._core.chunk cimport Chunk, chunk_reserve, chunk_room
 from tarcast._core.collect cimport Found, Scratch, collect_link, scratch_free, scratch_init

@@ -3,8 +3,8 @@
 from libc.errno cimport errno
 
 from tarcast._core.batch cimport (
-    BATCH_ADDED, BATCH_END, BATCH_ITEMS, BATCH_NAME, BATCH_OPENED, BATCH_PASSED, BATCH_PROBLEM, BATCH_TOP, Batch, BatchItem,
-    batch_add,
+    BATCH_ADDED, BATCH_END, BATCH_ITEMS, BATCH_NAME, BATCH_OPENED, BATCH_PASSED, BATCH_PROBLEM, BATCH_TOP, Batch,
+    BatchItem, batch_add,
 )
 from tarcast._core.collect cimport Found, collect_open
 from tarcast._core.dirfd cimport Dirfd, dirfd_drop, dirfd_new

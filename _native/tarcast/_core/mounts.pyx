@@ -1,7 +1,6 @@
 # The kernel's mount calls for Python.
 #
-# A Descriptor closes itself when nobody holds it any more, so a mount that is
-# attached nowhere cannot outlive an exception, wherever that comes from.
+# A detached mount is a Descriptor, so it cannot outlive an exception, wherever that comes from.
 
 import os as _os
 
@@ -9,6 +8,8 @@ from cpython.exc cimport PyErr_CheckSignals
 from libc.errno cimport EINTR, errno
 from libc.stdint cimport uint64_t
 from libc.stdlib cimport calloc, free
+
+from tarcast._core.descriptor cimport Descriptor
 
 cdef extern from "Python.h":
     char* PyBytes_AsString(object) except NULL
@@ -78,36 +79,6 @@ class MountError(OSError):
     log = ""
 
 
-cdef class Descriptor:
-    """An open file descriptor; closed by `close`, at the end of a `with` block, or with the object."""
-
-    cdef int fd
-
-    def __cinit__(self, int fd=-1):
-        self.fd = fd
-
-    def fileno(self):
-        """The number; -1 once closed."""
-        return self.fd
-
-    def close(self):
-        cdef int fd = self.fd
-        self.fd = -1
-        if fd >= 0:
-            with nogil:
-                close(fd)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.close()
-
-    def __dealloc__(self):
-        if self.fd >= 0:
-            close(self.fd)
-
-
 cdef int make_elsewhere(const tc_wanted* wanted, tc_made* out) except -1:
     """tc_make_elsewhere, waited for; Ctrl-C ends the child."""
     cdef tc_made* made = tc_shared_made()
@@ -118,8 +89,9 @@ cdef int make_elsewhere(const tc_wanted* wanted, tc_made* out) except -1:
     try:
         with nogil:
             child = tc_make_elsewhere(wanted, made)
+            if child < 0:
+                out.error = errno
         if child < 0:
-            out.error = errno
             out.fd = out.context = -1
             return 0
         while True:
@@ -221,17 +193,19 @@ def read_log(int context):
 
 def mount(const char* source, const char* target, const char* type, uint64_t flags, const char* data):
     """mount(2)."""
-    cdef int result
+    cdef int error = 0
     with nogil:
-        result = tc_mount(source, target, type, flags, data)
-    if result < 0:
-        raise OSError(errno, _os.strerror(errno))
+        if tc_mount(source, target, type, flags, data) != 0:
+            error = errno
+    if error:
+        raise OSError(error, _os.strerror(error))
 
 
 def detach(const char* path):
     """umount2(2) with MNT_DETACH and UMOUNT_NOFOLLOW."""
-    cdef int result
+    cdef int error = 0
     with nogil:
-        result = tc_detach(path)
-    if result < 0:
-        raise OSError(errno, _os.strerror(errno))
+        if tc_detach(path) != 0:
+            error = errno
+    if error:
+        raise OSError(error, _os.strerror(error))

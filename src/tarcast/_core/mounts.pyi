@@ -1,5 +1,7 @@
 from collections.abc import Iterable
 
+from .descriptor import Descriptor
+
 ATTR_RDONLY: int
 ATTR_NOSUID: int
 ATTR_NODEV: int
@@ -14,13 +16,6 @@ class MountError(OSError):
     stage: str
     parameter: int | None
     log: str
-
-class Descriptor:
-    def __init__(self, fd: int = -1) -> None: ...
-    def fileno(self) -> int: ...
-    def close(self) -> None: ...
-    def __enter__(self) -> Descriptor: ...
-    def __exit__(self, *error: object) -> None: ...
 
 def make_mount(
     type: bytes | None,

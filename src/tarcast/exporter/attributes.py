@@ -69,7 +69,7 @@ def parse_epoch(text: str, what: str) -> int | None:
     """
     if not text:
         return None
-    if not re.fullmatch(r"[+-]?[0-9]{1,19}", text):
+    if not re.fullmatch(r"[+-]?[0-9]{1,99}", text):
         raise OptionError(
             f"{what} must be whole seconds since 1970, not {text!r}",
             hint=f"known attributes are {', '.join(KNOWN)}",

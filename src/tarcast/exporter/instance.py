@@ -8,7 +8,8 @@ import stat
 import threading
 import time
 
-from tarcast._core.mounts import Descriptor
+from tarcast._core.descriptor import open_file
+from tarcast._core.inroot import open_in_root
 from tarcast.cleanup import Cleanup
 from tarcast.errors import Cancelled, InputError, OptionError, SessionError, os_error
 from tarcast.limits import MEMORY_LIMIT
@@ -17,7 +18,7 @@ from tarcast.session import file_writer
 from tarcast.snapshot.mounted import mount_tree
 from tarcast.snapshot.scratch import ScratchDirectory
 from tarcast.tree import Opened, Tree
-from tarcast.write import archive
+from tarcast.write import check_workers, write_tar
 
 from .attributes import Attributes
 from .statements import platform_path
@@ -47,6 +48,9 @@ class TarExporter:
         session_manager: knows the clients.
         session_timeout: how long to wait for a client's session, in seconds.
         threads, memory_limit: as for `write_tar`.
+
+    Raises:
+        OptionError: one of them makes no sense.
     """
 
     def __init__(
@@ -59,6 +63,13 @@ class TarExporter:
     ) -> None:
         if not callable(getattr(session_manager, "get", None)):
             raise OptionError(f"{session_manager!r} is no session manager", hint="make one: SessionManager()")
+        if (
+            isinstance(session_timeout, bool)
+            or not isinstance(session_timeout, int | float)
+            or session_timeout < 0
+        ):
+            raise OptionError(f"session_timeout must be a number of seconds, not {session_timeout!r}")
+        check_workers(threads, memory_limit)
         self.session_manager = session_manager
         self.session_timeout = session_timeout
         self.threads = threads
@@ -150,10 +161,11 @@ class ExporterInstance:
             manager = self._exporter.session_manager
             session = manager.get(session_id, self._exporter.session_timeout, cancel=cancel)
             sink = file_writer(session, self.id)
+            cleanup.push("close the file to the client", sink.abort)  # harmless after its commit
             ended = _Ended(session, cancel)
             with one_off(SENDING, progress) as report:
                 try:
-                    return archive(
+                    return write_tar(
                         trees if source.refs else next(iter(trees.values())),
                         sink,
                         threads=self._exporter.threads,
@@ -222,7 +234,7 @@ class ExporterInstance:
         cleanup: Cleanup,
         cancel: Cancel | None,
     ) -> None:
-        """Add the statements of inline attestations to the tree."""
+        """Add the statements of its attestations to the tree."""
         from .attestation import exported
         from .bundle import unbundle
         from .statements import statement_files
@@ -292,7 +304,7 @@ def _open(tree: Tree, cleanup: Cleanup) -> Opened:
     """A tree that is used in place, opened."""
     path = os.fsdecode(tree.path)
     try:
-        root = Descriptor(os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+        root = open_file(path, os.O_RDONLY | os.O_DIRECTORY)
     except OSError as error:
         raise os_error(InputError, error, path=path, step="open tree") from error
     cleanup.push("close the tree", root.close)
@@ -302,10 +314,14 @@ def _open(tree: Tree, cleanup: Cleanup) -> Opened:
 def _check_place(fd: int, name: str) -> None:
     """A statement may take the place of a file, but not of a directory, which has entries."""
     try:
-        mode = os.stat(name, dir_fd=fd, follow_symlinks=False).st_mode
-    except OSError:  # there is nothing of that name
+        found = open_in_root(fd, os.fsencode(name), os.O_PATH | os.O_NOFOLLOW)
+    except (FileNotFoundError, NotADirectoryError):
         return
-    if stat.S_ISDIR(mode):
+    try:
+        directory = stat.S_ISDIR(os.fstat(found).st_mode)
+    finally:
+        os.close(found)
+    if directory:
         raise OptionError(
             "an attestation would take the place of a directory", path=name, hint="use attestation-prefix"
         )

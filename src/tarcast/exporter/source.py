@@ -6,6 +6,7 @@ from tarcast.errors import OptionError
 
 from .attributes import parse_epoch
 from .platforms import PLATFORMS_KEY, platform_ids
+from .statements import platform_path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ class Source:
         metadata: "refs.platforms": JSON, {"Platforms": [{"ID": key, "Platform": {"os", "architecture"}}]},
             in the keys of `refs`; "source.date.epoch" and "source.date.epoch/KEY": time stamps in
             seconds since 1970; other keys are for other exporters. Values are bytes or text.
-        attestations: platforms to attestations; those for inline use become files of the tree.
+        attestations: platforms to attestations, which become files of the tree.
 
     Raises:
         OptionError: both `ref` and `refs` are given, or a value has the wrong type.
@@ -72,9 +73,12 @@ class Source:
             if len(ids) > 1:
                 raise OptionError("unable to export multiple platforms without map", hint="give refs")
             return [(ids[0], self.ref)]
-        repeated = next((key for key in ids if ids.count(key) > 1), None)
-        if repeated is not None:
-            raise OptionError(f"the platforms mapping has {repeated} twice")
+        named: dict[str, str] = {}
+        for key in ids:
+            name = platform_path(key)
+            if name in named:
+                raise OptionError(f"platforms {named[name]} and {key} would both be in {name}/")
+            named[name] = key
         return [(key, self._find(key)) for key in ids]
 
     def _find(self, key: str) -> Reference | None:

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, BinaryIO, Protocol
 
-    Target = str | bytes | os.PathLike[str] | int | BinaryIO
-
     class Sink(Protocol):
         """What `write_tar` needs of a sink.
 
@@ -45,14 +43,23 @@ if TYPE_CHECKING:
         def abort(self) -> None:
             """Undo: close what was opened, leave nothing. Never raises."""
 
+    Target = str | bytes | os.PathLike[str] | int | BinaryIO | Sink
+
+
+# What a Sink has, and no file object: fsspec's have a commit, but no outputs.
+_OF_A_SINK = ("open", "commit", "abort", "outputs")
+
 
 def make_sink(target: Any, *, fsync: bool) -> Sink:
-    """The sink for what a caller passes: path, descriptor, binary file object, "-" or URL.
+    """The sink for what a caller passes: path, descriptor, binary file object, "-", URL, or a Sink itself.
 
     Raises:
         OptionError: it is none of these, or a file object for text.
         OutputError: a descriptor that is not open.
     """
+    if all(hasattr(target, name) for name in _OF_A_SINK):
+        made: Sink = target
+        return made
     if isinstance(target, bool):
         raise OptionError(f"cannot write to {target!r}")
     if isinstance(target, int):

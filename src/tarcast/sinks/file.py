@@ -7,6 +7,7 @@ import errno
 import os
 import stat
 
+from .._core.descriptor import Descriptor, open_file
 from ..errors import OptionError, OutputError, os_error
 from .descriptor import flush_to_disk, refuse_terminal
 
@@ -39,6 +40,8 @@ class FileSink:
         self.fd = -1
         self.outputs: list[tuple[int, int]] = []
         self._fsync = fsync
+        self._file = Descriptor()
+        self._folder = Descriptor()
         self._directory = -1
         self._final = b""
         self._temporary: bytes | None = None
@@ -68,7 +71,8 @@ class FileSink:
         directory, self._final = os.path.split(path)
         if not self._final or self.name.endswith("/"):
             raise OSError(errno.EISDIR, os.strerror(errno.EISDIR))
-        self._directory = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._folder = open_file(directory, os.O_RDONLY | os.O_DIRECTORY)
+        self._directory = self._folder.fileno()
         try:
             old = os.stat(self._final, dir_fd=self._directory)
         except FileNotFoundError:
@@ -78,14 +82,14 @@ class FileSink:
                 raise OSError(errno.EISDIR, os.strerror(errno.EISDIR))
             if not stat.S_ISREG(old.st_mode):
                 self._in_place = True
-                self.fd = os.open(
-                    self._final, os.O_WRONLY | os.O_CLOEXEC | os.O_NOCTTY, dir_fd=self._directory
-                )
+                self._file = open_file(self._final, os.O_WRONLY | os.O_NOCTTY, dirfd=self._directory)
+                self.fd = self._file.fileno()
                 refuse_terminal(self.fd, self.name)
                 return
             if old.st_nlink == 1:  # under another name it stays, and may be wanted
                 self.outputs.append((old.st_dev, old.st_ino))
-        self.fd = self._create()
+        self._file = self._create()
+        self.fd = self._file.fileno()
         if old is not None:
             self._keep_owner(old)
         new = os.fstat(self.fd)
@@ -97,16 +101,16 @@ class FileSink:
             os.fchown(self.fd, old.st_uid, old.st_gid)
         os.fchmod(self.fd, stat.S_IMODE(old.st_mode))
 
-    def _create(self) -> int:
-        flags = os.O_WRONLY | os.O_CLOEXEC
+    def _create(self) -> Descriptor:
         if hasattr(os, "O_TMPFILE") and os.path.isdir("/proc/self/fd"):
             try:
-                return os.open(".", flags | os.O_TMPFILE, 0o666, dir_fd=self._directory)
+                return open_file(".", os.O_WRONLY | os.O_TMPFILE, dirfd=self._directory)
             except OSError as error:
                 if error.errno not in _NO_TMPFILE:
                     raise
         self._temporary = _temporary_name()
-        return os.open(self._temporary, flags | os.O_CREAT | os.O_EXCL, 0o666, dir_fd=self._directory)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+        return open_file(self._temporary, flags, dirfd=self._directory)
 
     def commit(self) -> None:
         try:
@@ -119,7 +123,7 @@ class FileSink:
                 # `abort` before it exists: Ctrl-C may come right behind the link.
                 self._temporary = _temporary_name()
                 os.link(f"/proc/self/fd/{self.fd}", self._temporary, dst_dir_fd=self._directory)
-            os.close(self._take_fd())  # a late error of a network file system shows here, before the rename
+            self._close()  # a late error of a network file system shows here, before the rename
             os.rename(self._temporary, self._final, src_dir_fd=self._directory, dst_dir_fd=self._directory)
             self._temporary = None
             if self._fsync:
@@ -129,24 +133,22 @@ class FileSink:
         finally:
             self.abort()
 
-    def _take_fd(self) -> int:
-        fd, self.fd = self.fd, -1
-        return fd
+    def _close(self) -> None:
+        self.fd = -1
+        self._file.close()
 
     def abort(self) -> None:
         """Close everything and remove what is not published; after `commit` nothing is left to remove."""
         if self._process != os.getpid():  # a forked child: the file is its parent's
             self._temporary = None
-        if self.fd >= 0:
-            with contextlib.suppress(OSError):
-                os.close(self._take_fd())
+        with contextlib.suppress(OSError):
+            self._close()
         if self._temporary is not None:
             with contextlib.suppress(OSError):
                 os.unlink(self._temporary, dir_fd=self._directory)
             self._temporary = None
-        if self._directory >= 0:
-            os.close(self._directory)
-            self._directory = -1
+        self._directory = -1
+        self._folder.close()
 
 
 def _temporary_name() -> bytes:

@@ -17,7 +17,8 @@ from .mount import Parsed, overlay_layers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from tarcast._core.mounts import Descriptor, MountError
+    from tarcast._core.descriptor import Descriptor
+    from tarcast._core.mounts import MountError
 
     from .mount import Mount
 

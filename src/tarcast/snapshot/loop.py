@@ -8,7 +8,7 @@ import os
 import stat
 import struct
 
-from tarcast._core.mounts import Descriptor
+from tarcast._core.descriptor import Descriptor, open_file
 from tarcast.errors import InputError, os_error
 
 # linux/loop.h
@@ -37,15 +37,15 @@ def attach(path: str, *, offset: int = 0, readonly: bool = True) -> tuple[Descri
     Raises:
         InputError: the image cannot be opened, or there is no loop device to be had.
     """
-    flags = (os.O_RDONLY if readonly else os.O_RDWR) | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
+    flags = (os.O_RDONLY if readonly else os.O_RDWR) | os.O_NONBLOCK | os.O_NOCTTY
     try:
-        image = Descriptor(os.open(path, flags))
+        image = open_file(path, flags)
     except OSError as error:
         raise os_error(InputError, error, path=path, step="open image") from error
+    kind = os.fstat(image.fileno()).st_mode
+    if stat.S_ISBLK(kind) and not offset:
+        return image, path
     with image:
-        kind = os.fstat(image.fileno()).st_mode
-        if stat.S_ISBLK(kind) and not offset:
-            return Descriptor(os.dup(image.fileno())), path
         if not stat.S_ISREG(kind) and not stat.S_ISBLK(kind):
             raise InputError("is no file", path=path, step="open image", hint="name a file-system image")
         try:
@@ -67,10 +67,10 @@ def _configure(image: int, path: str, offset: int, flags: int, readonly: bool) -
         *(0, 0, 0, set_up),
         *(os.fsencode(path)[:63], b"", b"", 0, 0),
     )
-    with Descriptor(os.open("/dev/loop-control", os.O_RDWR | os.O_CLOEXEC)) as control:
+    with open_file("/dev/loop-control", os.O_RDWR) as control:
         for attempt in range(_ATTEMPTS):
             name = f"/dev/loop{fcntl.ioctl(control.fileno(), _LOOP_CTL_GET_FREE)}"
-            device = Descriptor(os.open(name, flags))
+            device = open_file(name, flags)
             try:
                 fcntl.ioctl(device.fileno(), _LOOP_CONFIGURE, config)
             except OSError as error:

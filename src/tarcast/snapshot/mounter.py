@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import TracebackType
 
-    from tarcast._core.mounts import Descriptor
+    from tarcast._core.descriptor import Descriptor
 
     from .mount import Mount
     from .references import Mountable

@@ -7,7 +7,7 @@ import os
 import tempfile
 
 from tarcast._core import mounts as kernel
-from tarcast._core.mounts import Descriptor
+from tarcast._core.descriptor import Descriptor, open_file
 
 _ATTRIBUTES = kernel.ATTR_NOSUID | kernel.ATTR_NODEV | kernel.ATTR_NOEXEC
 
@@ -40,8 +40,7 @@ class ScratchDirectory:
         except OSError:  # no privilege, or an old kernel: a plain directory does as well
             self._path = os.path.join(tempfile.gettempdir(), f"tarcast-{os.urandom(8).hex()}")
             os.mkdir(self._path, 0o700)
-            flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-            self._root = Descriptor(os.open(self._path, flags))
+            self._root = open_file(self._path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
         return self._root.fileno()
 
     def put(self, name: str, data: bytes) -> None:

@@ -6,7 +6,7 @@ import errno
 import os
 
 from tarcast._core import mounts as kernel
-from tarcast._core.mounts import Descriptor
+from tarcast._core.descriptor import Descriptor, open_file
 from tarcast.errors import InputError, os_error
 
 from . import loop
@@ -117,7 +117,7 @@ def _open_layers(option: str) -> list[Descriptor]:
     layers = []
     for path in overlay_layers(option):
         try:
-            layers.append(Descriptor(os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)))
+            layers.append(open_file(path, os.O_PATH | os.O_DIRECTORY))
         except OSError as error:
             raise os_error(InputError, error, path=path, step="open layer") from error
     return layers

@@ -1,0 +1,46 @@
+"""What an export must not leave behind."""
+
+from __future__ import annotations
+
+import gc
+import os
+import subprocess
+import tempfile
+import threading
+from pathlib import Path
+from typing import NamedTuple
+
+
+class Leftovers(NamedTuple):
+    """What there is now of all that an export makes for a while."""
+
+    mounts: list[str]
+    loops: list[str]
+    descriptors: list[str]
+    threads: int
+    temporary: list[str]
+
+
+def left() -> Leftovers:
+    """Take stock."""
+    gc.collect()  # tracebacks hold what their frames hold
+    loops = subprocess.run(
+        ["losetup", "-n", "-O", "NAME,BACK-FILE"], capture_output=True, text=True, check=True
+    )
+    descriptors = []
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            descriptors.append(os.readlink(f"/proc/self/fd/{name}"))
+        except FileNotFoundError:  # that of the listing itself
+            continue
+    return Leftovers(
+        Path("/proc/self/mountinfo").read_text().splitlines(),
+        loops.stdout.splitlines(),
+        sorted(descriptors),
+        threading.active_count(),
+        sorted(
+            name
+            for name in os.listdir(tempfile.gettempdir())
+            if name.startswith("tarcast-") and "oracle" not in name
+        ),
+    )
