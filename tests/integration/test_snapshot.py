@@ -372,6 +372,8 @@ def test_many_exports_leave_nothing(place: Path, layers: Sequence[Path]) -> None
     # `nothing_is_left` looks
 
 
+# A file object that Ctrl-C leaves without a name is closed with a warning, which is all right.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("what", ["detached", "visible", "image", "write_tar"])
 def test_an_interrupt_leaves_nothing_wherever_it_comes(
     place: Path, layers: Sequence[Path], what: str
