@@ -134,6 +134,8 @@ def test_epochs_of_request_platform_and_source(manager: SessionManager, tree: Pa
         (lambda ref: Source(ref=ref, metadata={"source.date.epoch": "x"}), "must be whole seconds"),
         (lambda ref: Source(ref=ref, refs={"a": ref}), "one reference or several"),
         (lambda ref: Source(ref="path"), "is no reference"),
+        (lambda ref: Source(attestations={"x": ["statement"]}), "is no Attestation"),
+        (lambda ref: Source(attestations={"x": [Attestation(path="x", ref="path")]}), "is no reference"),
     ],
 )
 def test_sources_are_checked_before_anything_is_mounted(
@@ -149,6 +151,9 @@ def test_sessions_are_found_by_id(manager: SessionManager, tree: Path) -> None:
         instance.export(Source(), "")
     with pytest.raises(tarcast.SessionError, match=r"no active session for gone within 0\.1 s"):
         instance.export(Source(ref=DirectoryRef(tree)), "vertex:gone")
+    for wrong in (float("nan"), float("inf"), -1, True, "5"):
+        with pytest.raises(tarcast.OptionError, match="session_timeout must be a number"):
+            TarExporter(manager, session_timeout=wrong)  # type: ignore[arg-type]
     with LocalSession(manager, io.BytesIO(), id="me"):
         assert instance.export(Source(), "vertex:me").entries == 0
         with pytest.raises(tarcast.SessionError, match="session me already exists"):
@@ -167,7 +172,14 @@ def test_a_session_that_comes_late_is_waited_for(manager: SessionManager) -> Non
 
 def test_targets_of_a_session(manager: SessionManager, place: Path, tree: Path) -> None:
     told: list[dict[str, str]] = []
-    file = (place / "opened.tar").open("wb")
+    closed: list[int] = []
+
+    class Once(io.FileIO):
+        def close(self) -> None:
+            closed.append(1)
+            super().close()
+
+    file = Once(place / "opened.tar", "wb")
 
     def opener(metadata: dict[str, str]) -> Any:
         told.append(metadata)
@@ -185,6 +197,7 @@ def test_targets_of_a_session(manager: SessionManager, place: Path, tree: Path) 
             exporter.resolve(9).export(source, session.id)
     assert told == [{}]
     assert file.closed
+    assert closed == [1]
     assert (place / "path.tar").read_bytes() == (place / "opened.tar").read_bytes() == written(tree)
     with (
         LocalSession(manager, io.BytesIO(), methods=()) as session,
@@ -333,5 +346,9 @@ def test_attestations_become_files(manager: SessionManager, tree: Path) -> None:
         statement = tar.extractfile(member)
         assert statement is not None
         assert b'"name": "dir/file"' in statement.read()
+    with tarfile.open(
+        fileobj=io.BytesIO(export(manager, source, {"source-date-epoch": "20000000000"}))
+    ) as tar:  # its nanoseconds have more than 64 bits, and the original wraps around
+        assert len({member.mtime for member in tar}) == 1
     flat = export(manager, source, {**attrs, "platform-split": "false"})
     assert "linux_amd64/att-sbom.linux_amd64.json" in names(flat)

@@ -1,27 +1,33 @@
-"""References mounted for real: overlays, images, binds; with and without privileges; nothing left behind."""
+"""References mounted for real and exported: overlays, images, binds, a user's own; nothing left behind."""
 
 from __future__ import annotations
 
 import encodings.ascii
-import io
 import os
 import signal
 import subprocess
-import sys
-import tarfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from types import FrameType
-from typing import Any
 
 import pytest
 
 import tarcast
 import tarcast.snapshot.mounted
-from tarcast.errors import InputError, OptionError
+from tarcast.errors import InputError
 from tarcast.idmap import IDMap
-from tarcast.snapshot import DirectoryRef, ImageRef, LocalMounter, Mount, Mounts, OverlayRef, mounted
+from tarcast.snapshot import DirectoryRef, ImageRef, LocalMounter, Mount, OverlayRef, mounted
 from tests.support.faults import COMMAND, NOBODY, command, in_child
+from tests.support.layers import (
+    archive_of,
+    archive_of_ref,
+    by_mount,
+    make_erofs,
+    make_ext4,
+    make_layers,
+    make_squashfs,
+    make_xfs,
+    members,
+)
 from tests.support.leftovers import left
 
 assert encodings.ascii  # a child without privileges may not read the standard library
@@ -38,51 +44,7 @@ def nothing_is_left() -> Iterator[None]:
 
 @pytest.fixture
 def layers(place: Path) -> list[Path]:
-    """Three layers: files replaced and deleted, a directory made opaque, hard links, owners, odd names."""
-    place.chmod(0o755)
-    place.parent.chmod(0o711)  # users without privileges are to come by
-    base, middle, top = made = [place / name for name in ("base", "mid:dle, with \\", "top")]
-    for layer in made:
-        layer.mkdir()
-    for name in ("kept", "replaced", "deleted", "dir/old"):
-        (base / name).parent.mkdir(exist_ok=True)
-        (base / name).write_text(f"base {name}")
-    os.link(base / "kept", base / "kept-too")
-    os.chown(base / "kept", 100007, 100009)
-    (middle / "dir").mkdir()
-    os.setxattr(middle / "dir", "trusted.overlay.opaque", b"y")
-    (middle / "dir/new").write_text("new")
-    (middle / "replaced").write_text("middle")
-    os.mknod(top / "deleted", 0o600 | 0o020000, os.makedev(0, 0))
-    (top / "replaced").write_text("top")
-    return made
-
-
-def archive_of(tree: Any, **options: Any) -> bytes:
-    out = io.BytesIO()
-    tarcast.write_tar(tree, out, **options)
-    return out.getvalue()
-
-
-def archive_of_ref(reference: Any, **options: Any) -> bytes:
-    with mounted(reference, **options) as tree:
-        return archive_of(tree)
-
-
-def members(archive: bytes) -> dict[str, tarfile.TarInfo]:
-    with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
-        return {member.name: member for member in tar}
-
-
-def by_mount(place: Path, *arguments: str | Path) -> bytes:
-    """The archive of what mount(8) mounts."""
-    target = place / "by-mount"
-    target.mkdir()
-    subprocess.run(["mount", *arguments, target], check=True)
-    try:
-        return archive_of(target)
-    finally:
-        subprocess.run(["umount", target], check=True)
+    return make_layers(place)
 
 
 def test_layers_are_merged_as_the_kernel_does(place: Path, layers: Sequence[Path]) -> None:
@@ -101,82 +63,12 @@ def test_upper_is_the_topmost_and_never_written(layers: Sequence[Path]) -> None:
     assert archive == archive_of_ref(OverlayRef(layers))
 
 
-def test_an_overlay_that_is_written_to(place: Path, layers: Sequence[Path]) -> None:
-    (place / "work").mkdir()
-    reference = OverlayRef(layers[:2], layers[2], place / "work")
-    with LocalMounter(reference.mount(readonly=False)) as path:
-        Path(path, "written").write_text("x")
-    assert (layers[2] / "written").read_text() == "x"
-    with pytest.raises(OptionError, match="lower, upper and work"):
-        OverlayRef(layers).mount(readonly=False)
-
-
 def test_one_layer_is_bound_read_only(layers: Sequence[Path]) -> None:
     for reference in (OverlayRef(layers[:1]), DirectoryRef(layers[0])):
         with mounted(reference) as tree:
             with pytest.raises(OSError, match="Read-only"):
                 Path(os.fsdecode(tree.path), "x").touch()
             assert archive_of(tree) == archive_of(layers[0])
-
-
-def test_a_single_read_write_bind_is_used_in_place(layers: Sequence[Path]) -> None:
-    mounter = LocalMounter(DirectoryRef(layers[0]).mount(readonly=False))
-    assert mounter.mount() == str(layers[0])
-    mounter.unmount()
-    assert layers[0].is_dir()
-
-
-def test_a_visible_mount_is_the_same(layers: Sequence[Path]) -> None:
-    for reference in (OverlayRef(layers), DirectoryRef(layers[0])):
-        mounter = LocalMounter(reference.mount(), visible=True)
-        path = mounter.mount()
-        assert mounter.mount() == path
-        assert f" {path} " in Path("/proc/self/mountinfo").read_text()
-        assert os.stat(path).st_mode & 0o777 == 0o755
-        with pytest.raises(OSError, match="Read-only"):
-            Path(path, "x").touch()
-        assert archive_of(path) == archive_of_ref(reference)
-        mounter.unmount()
-        mounter.unmount()
-        assert not os.path.exists(path)
-
-
-def test_several_mounts_lie_on_top_of_each_other(layers: Sequence[Path]) -> None:
-    mounts = [Mount("bind", str(layer), ["bind", "ro"]) for layer in (layers[0], layers[2])]
-    mounter = LocalMounter(Mounts(mounts))
-    with mounter as path:
-        assert archive_of(path) == archive_of(layers[2])
-    with pytest.raises(OptionError, match="several mounts"):
-        LocalMounter(Mounts(mounts), visible=False).mount()
-
-
-def test_a_detached_mount_is_not_seen(layers: Sequence[Path]) -> None:
-    before = Path("/proc/self/mountinfo").read_text()
-    with mounted(OverlayRef(layers)):
-        assert Path("/proc/self/mountinfo").read_text() == before
-
-
-def make_ext4(image: Path, tree: Path) -> None:
-    subprocess.run(["mkfs.ext4", "-q", "-d", tree, image, "8M"], check=True, capture_output=True)
-
-
-def make_xfs(image: Path, tree: Path) -> None:
-    image.touch()
-    os.truncate(image, 320 << 20)
-    subprocess.run(["mkfs.xfs", "-q", image], check=True)
-    target = image.parent / "filled"
-    target.mkdir()
-    subprocess.run(["mount", "-o", "loop", image, target], check=True)
-    subprocess.run(["cp", "-a", f"{tree}/.", target], check=True)
-    subprocess.run(["umount", target], check=True)
-
-
-def make_squashfs(image: Path, tree: Path) -> None:
-    subprocess.run(["mksquashfs", tree, image, "-quiet", "-no-progress"], check=True, capture_output=True)
-
-
-def make_erofs(image: Path, tree: Path) -> None:
-    subprocess.run(["mkfs.erofs", image, tree], check=True, capture_output=True)
 
 
 @pytest.mark.parametrize("make", [make_ext4, make_xfs, make_squashfs, make_erofs])
@@ -294,15 +186,6 @@ def test_messages_name_the_reference(layers: Sequence[Path]) -> None:
     assert f"overlay:{layers[0]}/secret: open: Permission denied" in in_child(unreadable, user=NOBODY)
 
 
-def test_without_privileges_a_user_namespace_does(layers: Sequence[Path]) -> None:
-    archives = [archive_of_ref(OverlayRef([layers[0], layers[2]])), archive_of_ref(DirectoryRef(layers[0]))]
-
-    def unprivileged() -> list[bytes]:
-        return [archive_of_ref(OverlayRef([layers[0], layers[2]])), archive_of_ref(DirectoryRef(layers[0]))]
-
-    assert in_child(unprivileged, user=NOBODY) == archives
-
-
 def test_without_privileges_an_image_says_what_it_takes(place: Path, layers: Sequence[Path]) -> None:
     make_squashfs(place / "image", layers[0])
 
@@ -316,31 +199,6 @@ def test_without_privileges_an_image_says_what_it_takes(place: Path, layers: Seq
     said = in_child(unprivileged, user=NOBODY)
     assert "set up loop device: Permission denied" in said
     assert "run as root" in said
-
-
-def test_in_a_user_namespace(place: Path, layers: Sequence[Path]) -> None:
-    words = [
-        sys.executable,
-        "-m",
-        "tarcast",
-        "create",
-        "--quiet",
-        "--ref",
-        f"overlay:{layers[0]}:{layers[2]}",
-        "-o",
-    ]
-    subprocess.run(
-        ["unshare", "--user", "--map-root-user", "--mount", *words, place / "mapped.tar"], check=True
-    )
-    subprocess.run(["unshare", "--user", "--map-root-user", *words, place / "unmapped.tar"], check=True)
-    assert set(members((place / "mapped.tar").read_bytes())) == {
-        "dir",
-        "dir/old",
-        "kept",
-        "kept-too",
-        "replaced",
-    }
-    assert (place / "mapped.tar").read_bytes() == (place / "unmapped.tar").read_bytes()
 
 
 def test_a_kill_leaves_nothing(place: Path, layers: Sequence[Path]) -> None:
@@ -363,52 +221,69 @@ def test_a_kill_leaves_nothing(place: Path, layers: Sequence[Path]) -> None:
     # `nothing_is_left` looks
 
 
+def test_a_journal_is_never_replayed(place: Path, layers: Sequence[Path]) -> None:
+    """Neither that of an image nor that of a device, which could be written to."""
+    image, dirty, target = place / "image", place / "dirty", place / "target"
+    image.touch()
+    os.truncate(image, 16 << 20)
+    subprocess.run(["mkfs.ext4", "-q", image], check=True)
+    target.mkdir()
+    subprocess.run(["mount", "-o", "loop", image, target], check=True)
+    try:
+        (target / "file").write_text("x")
+        subprocess.run(["sync", "-f", target], check=True)
+        dirty.write_bytes(image.read_bytes())
+    finally:
+        subprocess.run(["umount", target], check=True)
+    content = dirty.read_bytes()
+    done = subprocess.run(["losetup", "--find", "--show", dirty], check=True, capture_output=True, text=True)
+    try:
+        for path in (dirty, done.stdout.strip()):
+            with pytest.raises(InputError, match="not unmounted cleanly"), mounted(ImageRef(path)):
+                pass
+    finally:
+        subprocess.run(["losetup", "-d", done.stdout.strip()], check=True)
+    assert dirty.read_bytes() == content
+    with mounted(ImageRef(image)) as tree:
+        assert "file" in members(archive_of(tree))
+
+
+def test_a_reference_is_where_it_was_when_it_was_made(place: Path, layers: Sequence[Path]) -> None:
+    def elsewhere() -> list[str]:
+        os.chdir(place)
+        references = [OverlayRef(["base", "top"]), DirectoryRef("base")]
+        os.chdir("/")
+        found = [",".join(members(archive_of_ref(reference))) for reference in references]
+        os.mkdir(place / "gone")
+        os.chdir(place / "gone")
+        os.rmdir(place / "gone")
+        OverlayRef([layers[0]])
+        try:
+            DirectoryRef("base")
+        except InputError as error:
+            found.append(error.step)
+        return found
+
+    merged, one, step = in_child(elsewhere)
+    assert (merged, one) == (
+        "dir,dir/old,kept,kept-too,replaced",
+        "deleted,dir,dir/old,kept,kept-too,replaced",
+    )
+    assert step == "find the current directory"
+
+
+def test_a_fifo_is_no_image(place: Path) -> None:
+    os.mkfifo(place / "fifo")
+    with pytest.raises(InputError, match="fifo: open image"), mounted(ImageRef(place / "fifo")):
+        pass
+
+
 def test_many_exports_leave_nothing(place: Path, layers: Sequence[Path]) -> None:
     make_squashfs(place / "image", layers[0])
     references = [OverlayRef(layers), ImageRef(place / "image"), DirectoryRef(layers[0])]
     for number in range(150):
         with mounted(references[number % 3]) as tree:
             tarcast.write_tar(tree, place / "out.tar")
-    # `nothing_is_left` looks
-
-
-# A file object that Ctrl-C leaves without a name is closed with a warning, which is all right.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-@pytest.mark.parametrize("what", ["detached", "visible", "image", "write_tar"])
-def test_an_interrupt_leaves_nothing_wherever_it_comes(
-    place: Path, layers: Sequence[Path], what: str
-) -> None:
-    make_squashfs(place / "image", layers[0])
-    reference = ImageRef(place / "image") if what == "image" else OverlayRef(layers)
-    armed = False
-    interrupted = 0
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        while armed and frame is not None:
-            if f"{os.sep}tarcast{os.sep}" in frame.f_code.co_filename:
-                raise KeyboardInterrupt
-            frame = frame.f_back
-
-    old = signal.signal(signal.SIGALRM, interrupt)
-    try:
-        for number in range(150):
-            mounter = LocalMounter(reference.mount(), visible=what == "visible" or None)
-            try:
-                armed = True
-                signal.setitimer(signal.ITIMER_REAL, (number % 75 + 1) * 2e-5)
-                if what == "write_tar":
-                    tarcast.write_tar(layers[0], place / "out.tar")
-                else:
-                    mounter.mount()
-            except KeyboardInterrupt:
-                interrupted += 1
-            finally:
-                armed = False
-                signal.setitimer(signal.ITIMER_REAL, 0)
-                mounter.unmount()
-    finally:
-        signal.signal(signal.SIGALRM, old)
-    assert interrupted > 5
     # `nothing_is_left` looks
 
 
@@ -442,17 +317,3 @@ def test_the_command_refuses(arguments: list[str], words: bytes) -> None:
     done = command("create", *arguments, "-o", "/nowhere/out.tar")
     assert done.returncode == 2
     assert words in done.stderr
-
-
-def test_mounts_are_checked() -> None:
-    with pytest.raises(OptionError, match="cannot have"):
-        Mount("bind", "/a\0b")
-    with pytest.raises(OptionError, match="a remount changes"):
-        LocalMounter(Mounts([Mount("tmpfs", "x", ["remount"])])).mount()
-    with pytest.raises(OptionError, match="nothing to mount"):
-        LocalMounter(Mounts([])).mount()
-    with pytest.raises(InputError, match="has no file system 'nosuchfs'"):
-        LocalMounter(Mounts([Mount("nosuchfs", "x", [])])).mount()
-    for wrong in ([], "layer", [""], [3]):
-        with pytest.raises(OptionError):
-            OverlayRef(wrong)  # type: ignore[arg-type]

@@ -319,7 +319,7 @@ cdef int put_added(Worker* worker, BatchItem* item) noexcept nogil:
     entry.type = c'0'
     entry.mode = 0o600
     entry.size = found.st.size
-    entry.mtime = root.added_mtime
+    entry.mtime = whole_seconds(<int64_t>(<uint64_t>root.added_mtime * 1000000000))
     result = put_header(worker, &entry, may_be_aligned(worker.run, &found))
     if result == DONE and entry.size > 0:
         result = put_body(worker, item, &found, &entry, NULL)

@@ -15,8 +15,11 @@
 #include <signal.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/types.h>
+#include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #ifdef __linux__
@@ -84,12 +87,15 @@ struct tc_wanted {
 
 enum tc_stage { TC_NAMESPACE, TC_OPEN, TC_CONFIGURE, TC_MOUNT, TC_ATTRIBUTES };
 
+enum { TC_LOG = 2048 };
+
 struct tc_made {
-    int fd;      /* the mount's root, attached nowhere: gone when it is closed; -1 on failure */
-    int context; /* of fsopen(2), where the kernel explains itself; -1 for none */
-    int error;   /* errno; 0 on success */
-    int stage;   /* of the call that failed */
+    int fd;     /* the mount's root, attached nowhere: gone when it is closed; -1 on failure */
+    int error;  /* errno; 0 on success */
+    int stage;  /* of the call that failed */
     size_t step; /* TC_CONFIGURE: which one; behind the last one it is the file system itself */
+    size_t log_size;
+    char log[TC_LOG]; /* what the kernel says of a failure (fsopen(2)), a line each */
 };
 
 static inline int tc_configure(int fd, int command, const char *key, const char *value, int number)
@@ -116,49 +122,74 @@ static inline int tc_step_do(int fd, const struct tc_step *step)
     return error;
 }
 
+static inline void tc_read_log(int context, struct tc_made *made)
+{
+    ssize_t got;
+    while (made->log_size + 1 < TC_LOG
+           && (got = read(context, made->log + made->log_size, TC_LOG - 1 - made->log_size)) > 0) {
+        made->log_size += (size_t)got;
+        made->log[made->log_size++] = '\n';
+    }
+}
+
+static inline void tc_make_bind(const struct tc_wanted *wanted, struct tc_made *made)
+{
+    /* struct mount_attr: what is set, what is cleared, propagation, userns_fd. A mode of access times replaces another. */
+    uint64_t attr[4] = {wanted->attributes, wanted->attributes & TC_ATTR_ATIME ? TC_ATTR_ATIME : 0, 0, 0};
+    int flags = wanted->recursive ? TC_AT_RECURSIVE : 0;
+    int fd = (int)TC_CALL(TC_SYS_open_tree, AT_FDCWD, wanted->source, TC_OPEN_TREE_CLONE | O_CLOEXEC | flags);
+    if (fd < 0) {
+        made->error = errno;
+        return;
+    }
+    if (wanted->attributes && TC_CALL(TC_SYS_mount_setattr, fd, "", TC_AT_EMPTY_PATH | flags, attr, sizeof attr) < 0) {
+        made->error = errno;
+        made->stage = TC_ATTRIBUTES;
+        close(fd);
+        return;
+    }
+    made->fd = fd;
+    made->error = 0;
+}
+
+static inline int tc_make_configured(int context, const struct tc_wanted *wanted, struct tc_made *made)
+{
+    int error;
+    made->stage = TC_CONFIGURE;
+    for (made->step = 0; made->step < wanted->step_count; made->step++) {
+        error = tc_step_do(context, &wanted->steps[made->step]);
+        if (error)
+            return error;
+    }
+    error = tc_configure(context, TC_CREATE, NULL, NULL, 0);
+    if (error)
+        return error;
+    made->stage = TC_MOUNT;
+    made->fd = (int)TC_CALL(TC_SYS_fsmount, context, TC_FSMOUNT_CLOEXEC, wanted->attributes);
+    return made->fd < 0 ? errno : 0;
+}
+
 /* Mount it. Only system calls, so a child of a process with threads may do it. */
 static inline void tc_make(const struct tc_wanted *wanted, struct tc_made *made)
 {
-    made->fd = made->context = -1;
-    made->error = 0;
-    made->step = 0;
+    int context;
+    made->fd = -1;
+    made->error = EIO; /* until it is known better: a child may be killed */
+    made->step = made->log_size = 0;
     made->stage = TC_OPEN;
     if (wanted->type == NULL) {
-        uint64_t attr[4] = {wanted->attributes, 0, 0, 0}; /* struct mount_attr: set, clear, propagation, userns_fd */
-        int flags = wanted->recursive ? TC_AT_RECURSIVE : 0;
-        int fd = (int)TC_CALL(TC_SYS_open_tree, AT_FDCWD, wanted->source, TC_OPEN_TREE_CLONE | O_CLOEXEC | flags);
-        if (fd < 0) {
-            made->error = errno;
-            return;
-        }
-        if (wanted->attributes
-            && TC_CALL(TC_SYS_mount_setattr, fd, "", TC_AT_EMPTY_PATH | flags, attr, sizeof attr) < 0) {
-            made->error = errno;
-            made->stage = TC_ATTRIBUTES;
-            close(fd);
-            return;
-        }
-        made->fd = fd;
+        tc_make_bind(wanted, made);
         return;
     }
-    made->context = (int)TC_CALL(TC_SYS_fsopen, wanted->type, TC_FSOPEN_CLOEXEC);
-    if (made->context < 0) {
+    context = (int)TC_CALL(TC_SYS_fsopen, wanted->type, TC_FSOPEN_CLOEXEC);
+    if (context < 0) {
         made->error = errno;
         return;
     }
-    made->stage = TC_CONFIGURE;
-    for (; made->step < wanted->step_count && made->error == 0; made->step++) {
-        made->error = tc_step_do(made->context, &wanted->steps[made->step]);
-        if (made->error)
-            return;
-    }
-    made->error = tc_configure(made->context, TC_CREATE, NULL, NULL, 0);
+    made->error = tc_make_configured(context, wanted, made);
     if (made->error)
-        return;
-    made->stage = TC_MOUNT;
-    made->fd = (int)TC_CALL(TC_SYS_fsmount, made->context, TC_FSMOUNT_CLOEXEC, wanted->attributes);
-    if (made->fd < 0)
-        made->error = errno;
+        tc_read_log(context, made);
+    close(context);
 }
 
 #ifdef __linux__
@@ -167,31 +198,82 @@ struct tc_clone {
     uint64_t flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls;
 };
 
-/* The same by a child in a user namespace of its own, where anybody may mount some file systems
- * (user_namespaces(7)). It shares the table of descriptors, so what it opens is open here; `made` must be shared
- * memory. The child's pid, or -1 and errno. It is a copy of a process that may have threads: only system calls. */
-static inline pid_t tc_make_elsewhere(const struct tc_wanted *wanted, struct tc_made *made)
+/* Hand a descriptor to whoever has the other end of a socket. 0, or the errno. */
+static inline int tc_hand_over(int to, int fd)
 {
-    struct tc_clone how = {CLONE_NEWUSER | CLONE_NEWNS | CLONE_FILES, 0, 0, 0, SIGCHLD, 0, 0, 0};
-    pid_t child;
-    made->fd = made->context = -1;
-    made->error = EIO; /* until the child says otherwise */
-    made->stage = TC_NAMESPACE;
-    child = (pid_t)syscall(TC_SYS_clone3, &how, sizeof how);
+    union {
+        struct cmsghdr header;
+        char space[CMSG_SPACE(sizeof(int))];
+    } control = {.space = {0}};
+    char byte = 0;
+    struct iovec part = {&byte, 1};
+    struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
+    struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+    header->cmsg_level = SOL_SOCKET;
+    header->cmsg_type = SCM_RIGHTS;
+    header->cmsg_len = CMSG_LEN(sizeof(int));
+    memcpy(CMSG_DATA(header), &fd, sizeof fd);
+    return sendmsg(to, &message, MSG_NOSIGNAL) < 0 ? errno : 0;
+}
+
+/* The descriptor that was handed over; -1: none. */
+static inline int tc_take_over(int from)
+{
+    union {
+        struct cmsghdr header;
+        char space[CMSG_SPACE(sizeof(int))];
+    } control = {.space = {0}};
+    char byte;
+    int fd = -1;
+    struct iovec part = {&byte, 1};
+    struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
+    struct cmsghdr *header;
+    if (recvmsg(from, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC) < 0)
+        return -1;
+    header = CMSG_FIRSTHDR(&message);
+    if (header != NULL && header->cmsg_level == SOL_SOCKET && header->cmsg_type == SCM_RIGHTS)
+        memcpy(&fd, CMSG_DATA(header), sizeof fd);
+    return fd;
+}
+
+/* The same by a child in a user namespace of its own, where anybody may mount some file systems
+ * (user_namespaces(7)). It hands the mount over to the other end of the socket `to`; `made` must be shared memory.
+ * The child's pid, or -1 and errno. It is a copy of a process that may have threads: only system calls. */
+static inline pid_t tc_make_elsewhere(const struct tc_wanted *wanted, struct tc_made *made, int to)
+{
+    struct tc_clone how = {CLONE_NEWUSER | CLONE_NEWNS, 0, 0, 0, SIGCHLD, 0, 0, 0};
+    pid_t child = (pid_t)syscall(TC_SYS_clone3, &how, sizeof how);
     if (child != 0)
         return child;
     tc_make(wanted, made); /* no id needs a name in the namespace: nothing is ever written there */
+    if (made->error == 0)
+        made->error = tc_hand_over(to, made->fd);
     _exit(0);
 }
 #else
-static inline pid_t tc_make_elsewhere(const struct tc_wanted *wanted, struct tc_made *made)
+static inline int tc_take_over(int from)
+{
+    return -1;
+}
+
+static inline pid_t tc_make_elsewhere(const struct tc_wanted *wanted, struct tc_made *made, int to)
 {
     errno = ENOSYS;
     return -1;
 }
 #endif
 
-/* Memory for the answer of such a child; NULL: there is none. */
+static inline int tc_socket_pair(int ends[2])
+{
+#ifdef SOCK_CLOEXEC
+    return socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, ends);
+#else
+    errno = ENOSYS;
+    return -1;
+#endif
+}
+
+/* Memory for the answer of such a child, zeros; NULL: there is none. */
 static inline struct tc_made *tc_shared_made(void)
 {
     void *memory = mmap(NULL, sizeof(struct tc_made), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);

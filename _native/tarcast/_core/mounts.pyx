@@ -5,7 +5,7 @@
 import os as _os
 
 from cpython.exc cimport PyErr_CheckSignals
-from libc.errno cimport EINTR, errno
+from libc.errno cimport EIO, errno
 from libc.stdint cimport uint64_t
 from libc.stdlib cimport calloc, free
 
@@ -32,12 +32,15 @@ cdef extern from "mounts.h" nogil:
         uint64_t attributes
     struct tc_made:
         int fd
-        int context
         int error
         int stage
         size_t step
+        size_t log_size
+        char* log
     void tc_make(const tc_wanted* wanted, tc_made* made)
-    int tc_make_elsewhere(const tc_wanted* wanted, tc_made* made)
+    int tc_make_elsewhere(const tc_wanted* wanted, tc_made* made, int to)
+    int tc_take_over(int from_)
+    int tc_socket_pair(int* ends)
     tc_made* tc_shared_made()
     void tc_give_made(tc_made* made)
     int tc_mount(const char* source, const char* target, const char* type, uint64_t flags, const char* data)
@@ -80,19 +83,25 @@ class MountError(OSError):
 
 
 cdef int make_elsewhere(const tc_wanted* wanted, tc_made* out) except -1:
-    """tc_make_elsewhere, waited for; Ctrl-C ends the child."""
+    """tc_make_elsewhere, waited for; Ctrl-C ends the child, and what it has opened is gone with it."""
     cdef tc_made* made = tc_shared_made()
+    cdef Descriptor ours = Descriptor.__new__(Descriptor)
+    cdef Descriptor theirs = Descriptor.__new__(Descriptor)
+    cdef int ends[2]
     cdef int child
     cdef int waited
     if made == NULL:
         raise MemoryError
     try:
+        if tc_socket_pair(ends) != 0:
+            out.error = errno
+            return 0
+        ours.fd, theirs.fd = ends[0], ends[1]
         with nogil:
-            child = tc_make_elsewhere(wanted, made)
+            child = tc_make_elsewhere(wanted, made, theirs.fd)
             if child < 0:
                 out.error = errno
         if child < 0:
-            out.fd = out.context = -1
             return 0
         while True:
             with nogil:
@@ -104,12 +113,11 @@ cdef int make_elsewhere(const tc_wanted* wanted, tc_made* out) except -1:
             except BaseException:
                 with nogil:
                     tc_end(child)
-                if made.fd >= 0:
-                    close(made.fd)
-                if made.context >= 0:
-                    close(made.context)
                 raise
         out[0] = made[0]
+        out.fd = tc_take_over(ours.fd)
+        if out.fd < 0 and out.error == 0:
+            out.error = EIO
     finally:
         tc_give_made(made)
     return 0
@@ -134,7 +142,7 @@ def make_mount(bytes type, bytes source, parameters=(), *, uint64_t attributes=0
     cdef tc_wanted wanted
     cdef tc_made made
     cdef tc_step* steps
-    cdef Descriptor fd, context
+    cdef Descriptor fd
     cdef size_t i
     cdef list given = list(parameters)
     cdef list kept = []
@@ -158,8 +166,9 @@ def make_mount(bytes type, bytes source, parameters=(), *, uint64_t attributes=0
         wanted.steps = steps
         wanted.step_count = len(given)
         wanted.attributes = attributes
+        made.fd = -1
         made.stage = TC_NAMESPACE
-        made.step = 0
+        made.step = made.log_size = 0
         if elsewhere:
             make_elsewhere(&wanted, &made)
         else:
@@ -168,27 +177,21 @@ def make_mount(bytes type, bytes source, parameters=(), *, uint64_t attributes=0
     finally:
         free(steps)
     fd = Descriptor.__new__(Descriptor, made.fd)
-    context = Descriptor.__new__(Descriptor, made.context)
     if made.error == 0:
         return fd
     error = MountError(made.error, _os.strerror(made.error))
     error.stage = STAGES[made.stage]
     if made.stage == TC_CONFIGURE and made.step < <size_t>len(given):
         error.parameter = made.step
-    if made.context >= 0:
-        error.log = read_log(made.context)
+    error.log = in_words(made.log[:made.log_size])
     raise error
 
 
-def read_log(int context):
-    """What the kernel has to say of a failure (fsopen(2)), in its own words."""
-    lines = []
-    while True:
-        try:
-            line = _os.read(context, 4096).decode(errors="replace").strip()
-        except OSError:     # ENODATA: that was all
-            return "; ".join(lines)
-        lines.append(line[2:] if line[1:2] == " " else line)    # "e ", "w ", "i ": how bad
+def in_words(bytes log):
+    """The kernel's log of a failure (fsopen(2)) in one line."""
+    lines = [line.strip() for line in log.decode(errors="replace").splitlines()]
+    # "e ", "w ", "i ": how bad
+    return "; ".join(line[2:] if line[1:2] == " " else line for line in lines if line)
 
 
 def mount(const char* source, const char* target, const char* type, uint64_t flags, const char* data):

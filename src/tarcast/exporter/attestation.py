@@ -71,7 +71,7 @@ class Attestation:
         kind: "in-toto" for one predicate, "bundle" for a directory of statement files.
         content: the predicate, JSON in bytes, or a callable that gives it when it is needed; None to read it
             from `ref`. Empty for null. SLSA provenance must come from here; a bundle has none.
-        ref: what `open_ref` is called with to read from, such as another tree; nothing else looks at it.
+        ref: the reference to read from.
         metadata: text to bytes. {"inline-only": b"true"} keeps the attestation out of exported trees: it is
             for images alone. {"sbom-core": b"name"} marks the SBOM "name.json" of that name as the core one,
             which comes first.

@@ -66,7 +66,7 @@ class TarExporter:
         if (
             isinstance(session_timeout, bool)
             or not isinstance(session_timeout, int | float)
-            or session_timeout < 0
+            or not 0 <= session_timeout <= threading.TIMEOUT_MAX
         ):
             raise OptionError(f"session_timeout must be a number of seconds, not {session_timeout!r}")
         check_workers(threads, memory_limit)
@@ -315,7 +315,7 @@ def _check_place(fd: int, name: str) -> None:
     """A statement may take the place of a file, but not of a directory, which has entries."""
     try:
         found = open_in_root(fd, os.fsencode(name), os.O_PATH | os.O_NOFOLLOW)
-    except (FileNotFoundError, NotADirectoryError):
+    except OSError:  # nothing can be there: the walk, which follows no symlink, finds no directory either
         return
     try:
         directory = stat.S_ISDIR(os.fstat(found).st_mode)

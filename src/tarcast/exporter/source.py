@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tarcast.errors import OptionError
 
+from .attestation import Attestation
 from .attributes import parse_epoch
 from .platforms import PLATFORMS_KEY, platform_ids
 from .statements import platform_path
@@ -13,8 +14,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from tarcast.snapshot import Reference
-
-    from .attestation import Attestation
 
 EPOCH_KEY = "source.date.epoch"
 
@@ -48,14 +47,15 @@ class Source:
         if ref is not None and refs:
             raise OptionError("a source has one reference or several, not both", hint="give ref or refs")
         for reference in (ref, *(refs or {}).values()):
-            if reference is not None and not callable(getattr(reference, "mount", None)):
-                raise OptionError(
-                    f"{reference!r} is no reference: it has no mount()", hint="such as DirectoryRef(path)"
-                )
+            _check_reference(reference)
         self.ref = ref
         self.refs = dict(refs or {})
         self.metadata = {key: _bytes(key, value) for key, value in (metadata or {}).items()}
         self.attestations = {key: list(values) for key, values in (attestations or {}).items()}
+        for attestation in (one for several in self.attestations.values() for one in several):
+            if not isinstance(attestation, Attestation):
+                raise OptionError(f"{attestation!r} is no Attestation")
+            _check_reference(attestation.ref)
 
     def platforms(self) -> list[tuple[str, Reference | None]]:
         """What lies beside each other, with the keys; a single pair without `refs`.
@@ -100,6 +100,13 @@ class Source:
             if name in self.metadata:
                 return parse_epoch(self.metadata[name].decode(errors="replace"), f"metadata {name}")
         return None
+
+
+def _check_reference(reference: object) -> None:
+    if reference is not None and not callable(getattr(reference, "mount", None)):
+        raise OptionError(
+            f"{reference!r} is no reference: it has no mount()", hint="such as DirectoryRef(path)"
+        )
 
 
 def _bytes(key: str, value: bytes | str) -> bytes:

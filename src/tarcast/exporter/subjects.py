@@ -250,14 +250,11 @@ class _Hashing:
     def _settle(self) -> None:
         """Wait for the oldest of the threads' digests."""
         place, name, future = self._pending.popleft()
-        while True:
+        from concurrent.futures import wait
+
+        while not wait([future], _WAIT).done:
             self._stop()
-            try:
-                self._found[place] = (name, future.result(_WAIT))
-                return
-            except TimeoutError:
-                if future.done():
-                    raise
+        self._found[place] = (name, future.result())
 
     def _check(self) -> None:
         if self._ended:

@@ -122,15 +122,20 @@ def _is_target(value: object) -> bool:
 
 
 class _OpenedSink(FileObjectSink):
-    """For a file object that was opened for this one export, and is closed with it."""
+    """For a file object that was opened for this one export, and is closed with it, once."""
 
     def commit(self) -> None:
         super().commit()
         try:
-            self._target.close()
+            self._close()
         except OSError as error:
             raise os_error(OutputError, error, path=self.name, step="close") from error
 
     def abort(self) -> None:
         with contextlib.suppress(Exception):  # it is given up anyway
-            self._target.close()
+            self._close()
+
+    def _close(self) -> None:
+        target, self._target = self._target, None
+        if target is not None:
+            target.close()

@@ -97,9 +97,12 @@ class SessionManager:
             cancel: ends the waiting once `cancel.is_set()`.
 
         Raises:
+            OptionError: `timeout` is no such number.
             SessionError: it did not come in time.
             Cancelled: `cancel` was set.
         """
+        if not 0 <= timeout <= threading.TIMEOUT_MAX:
+            raise OptionError(f"timeout must be a number of seconds, not {timeout!r}")
         name = id.partition(":")[2] or id
         end = time.monotonic() + timeout
         with self._changed:

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
             """All bytes are there: publish them, or raise OutputError and leave nothing."""
 
         def abort(self) -> None:
-            """Undo: close what was opened, leave nothing. Never raises."""
+            """Undo: close what was opened, leave nothing. Never raises; after a commit it does nothing."""
 
     Target = str | bytes | os.PathLike[str] | int | BinaryIO | Sink
 

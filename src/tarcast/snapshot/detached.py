@@ -95,11 +95,13 @@ def _make(
             elsewhere=elsewhere,
         )
     except kernel.MountError as error:
-        name, value = (None, None) if error.parameter is None else parameters[error.parameter]
+        at = error.parameter
+        name, value = (None, None) if at is None else parameters[at]
         no_such_call = error.errno == errno.ENOSYS and error.stage not in ("configure", "namespace")
-        if no_such_call or (error.errno == errno.EINVAL and name == _LAYER):
+        first_layer = at is not None and name == _LAYER and parameters[at - 1][0] != _LAYER
+        if no_such_call or (error.errno == errno.EINVAL and first_layer):  # an older kernel
             raise Unsupported from error
-        if name == _LAYER:
+        if name == _LAYER and error.errno != errno.EINVAL:
             hint = "a layer is a directory" if error.errno in (errno.ENOENT, errno.ENOTDIR) else ""
             raise os_error(InputError, error, path=value, step="open layer", hint=hint) from error
         raise
@@ -108,10 +110,10 @@ def _make(
 def _failure(mount: Mount, error: MountError) -> InputError:
     if error.stage == "namespace":
         return namespace.refused(mount, error)
-    return failure(error, mount, log=error.log)
+    return failure(error, mount, log=error.log, stage=error.stage)
 
 
-def failure(error: OSError, mount: Mount, *, log: str = "") -> InputError:
+def failure(error: OSError, mount: Mount, *, log: str = "", stage: str = "") -> InputError:
     """`error` of a mount call with what it means here; `log` is what the kernel says of it."""
     kind = "bind" if mount.is_bind else mount.type
     hint = ""
@@ -121,7 +123,7 @@ def failure(error: OSError, mount: Mount, *, log: str = "") -> InputError:
         hint = "it was not unmounted cleanly: replay its journal first, by fsck or by mounting it once"
     elif error.errno in (errno.ENOENT, errno.ENOTDIR):
         hint = "check the path"
-    elif error.errno == errno.EINVAL and mount.is_bind:
+    elif error.errno == errno.EINVAL and mount.is_bind and stage == "open":
         hint = "in a user namespace what is mounted below must come along: bind recursively, or run as root"
     elif error.errno in (errno.EPERM, errno.EACCES) and not mount.is_bind:
         hint = f"mounting {kind} takes CAP_SYS_ADMIN outside of user namespaces: run as root"

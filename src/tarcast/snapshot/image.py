@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from tarcast._core.descriptor import open_file
 from tarcast.errors import InputError, os_error
 
 # (type for mount(8), offset in bytes, magic), each from the file system's own header in the kernel
@@ -24,7 +25,8 @@ def file_system_of(path: str, offset: int = 0) -> str:
         InputError: the file cannot be read, or holds none that is known.
     """
     try:
-        with open(path, "rb", buffering=0) as file:
+        # A FIFO must not make us wait for a writer; that it is none is found out by reading.
+        with open_file(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY) as file:
             for name, at, magic in _MAGIC:
                 if os.pread(file.fileno(), len(magic), offset + at) == magic:
                     return name

@@ -23,7 +23,7 @@ _ATTEMPTS = 64
 
 
 def attach(path: str, *, offset: int = 0, readonly: bool = True) -> tuple[Descriptor, str]:
-    """Make a block device of the image at `path`; a block device is taken as it is.
+    """Make a block device of the image at `path`; a block device that may be written is taken as it is.
 
     Args:
         path: a file.
@@ -43,7 +43,8 @@ def attach(path: str, *, offset: int = 0, readonly: bool = True) -> tuple[Descri
     except OSError as error:
         raise os_error(InputError, error, path=path, step="open image") from error
     kind = os.fstat(image.fileno()).st_mode
-    if stat.S_ISBLK(kind) and not offset:
+    # Only to be read, a device too gets a loop device: that cannot be written, and no journal is replayed.
+    if stat.S_ISBLK(kind) and not offset and not readonly:
         return image, path
     with image:
         if not stat.S_ISREG(kind) and not stat.S_ISBLK(kind):

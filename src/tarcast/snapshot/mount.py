@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from tarcast._core import mounts as kernel
-from tarcast.errors import OptionError
+from tarcast.errors import InputError, OptionError, os_error
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,14 +28,13 @@ class Mount:
     __slots__ = ("options", "source", "type")
 
     def __init__(self, type: str, source: str, options: Sequence[str] = ()) -> None:
-        if isinstance(options, str):
-            raise OptionError(f"options must be a list, not {options!r}", path=source, step="mount")
+        options = listed(options)
         for value in (type, source, *options):
             if not isinstance(value, str) or "\0" in value:
                 raise OptionError(f"a mount cannot have {value!r}", path=str(source), step="mount")
         self.type = type
         self.source = source
-        self.options = tuple(options)
+        self.options = options
 
     @property
     def is_bind(self) -> bool:
@@ -151,6 +150,22 @@ def overlay_option(layers: Sequence[str]) -> str:
     return ":".join(layer.replace("\\", "\\\\").replace(":", "\\:") for layer in layers)
 
 
-def absolute(path: str | bytes | os.PathLike[str]) -> str:
-    """`path` as text, from the root: what a reference names must not depend on a later chdir."""
-    return os.path.join(os.getcwd(), os.fsdecode(path))
+def listed(options: Sequence[str]) -> tuple[str, ...]:
+    """`options`, which must be several texts and not one."""
+    if isinstance(options, str) or not hasattr(options, "__iter__"):
+        raise OptionError(f"options must be a list, not {options!r}", step="mount")
+    return tuple(options)
+
+
+def absolute(path: str) -> str:
+    """`path` from the root: what a reference names must not depend on a later chdir.
+
+    Raises:
+        InputError: it is relative, and the current directory was removed.
+    """
+    if os.path.isabs(path):
+        return path
+    try:
+        return os.path.join(os.getcwd(), path)
+    except OSError as error:
+        raise os_error(InputError, error, path=path, step="find the current directory") from error

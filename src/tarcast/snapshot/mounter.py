@@ -8,7 +8,7 @@ import os
 import threading
 
 from tarcast.cleanup import Cleanup
-from tarcast.errors import InputError, OptionError
+from tarcast.errors import InputError, OptionError, os_error
 
 from . import detached, namespace, visible
 
@@ -110,7 +110,16 @@ class LocalMounter:
 
         # Both are known to `_undo` before they are true: Ctrl-C may come right behind each call.
         self._directory = os.path.join(tempfile.gettempdir(), f"tarcast-mount-{os.urandom(8).hex()}")
-        os.mkdir(self._directory, 0o700)
+        try:
+            os.mkdir(self._directory, 0o700)
+        except OSError as error:
+            raise os_error(
+                InputError,
+                error,
+                path=self._directory,
+                step="make a directory to mount on",
+                hint="set TMPDIR",
+            ) from error
         self._mounted = len(mounts)
         try:
             visible.attach(mounts, self._directory)

@@ -7,7 +7,7 @@ import os
 from tarcast.errors import OptionError, printable
 
 from .image import KNOWN, file_system_of
-from .mount import Mount, absolute, overlay_option
+from .mount import Mount, absolute, listed, overlay_option
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -70,17 +70,18 @@ class DirectoryRef:
         recursive: take along what is mounted below it; else there are empty directories.
     """
 
-    __slots__ = ("_idmap", "_recursive", "path")
+    __slots__ = ("_absolute", "_idmap", "_recursive", "path")
 
     def __init__(self, path: Path, *, idmap: IDMap | None = None, recursive: bool = False) -> None:
         self.path = _path(path, "directory")
+        self._absolute = absolute(self.path)
         self._idmap = idmap
         self._recursive = recursive
 
     def mount(self, readonly: bool = True) -> Mounts:
         how = "rbind" if self._recursive else "bind"
         options = [how, "ro" if readonly else "rw"]
-        return Mounts([Mount("bind", absolute(self.path), options)], self._idmap)
+        return Mounts([Mount("bind", self._absolute, options)], self._idmap)
 
     def __str__(self) -> str:
         return f"dir:{printable(self.path)}"
@@ -105,7 +106,7 @@ class OverlayRef:
         OptionError: there is no layer, or one is no path.
     """
 
-    __slots__ = ("_idmap", "_options", "lower", "upper", "work")
+    __slots__ = ("_idmap", "_layers", "_options", "_work", "lower", "upper", "work")
 
     def __init__(
         self,
@@ -121,27 +122,26 @@ class OverlayRef:
         self.lower = tuple(_path(layer, "layer") for layer in lower)
         self.upper = None if upper is None else _path(upper, "layer")
         self.work = None if work is None else _path(work, "work directory")
-        if not self._layers():
+        # Bottom first.
+        self._layers = [absolute(layer) for layer in (*self.lower, self.upper) if layer is not None]
+        if not self._layers:
             raise OptionError("an overlay has at least one layer")
+        self._work = None if self.work is None else absolute(self.work)
         self._idmap = idmap
-        self._options = tuple(options)
-
-    def _layers(self) -> list[str]:
-        """Bottom first."""
-        return [absolute(layer) for layer in (*self.lower, self.upper) if layer is not None]
+        self._options = listed(options)
 
     def mount(self, readonly: bool = True) -> Mounts:
         """Raises OptionError when it cannot be mounted read-write: that takes lower, upper and work."""
-        layers = self._layers()
+        layers = self._layers
         if not readonly:
-            if not self.lower or self.upper is None or self.work is None:
+            if not self.lower or self.upper is None or self._work is None:
                 raise OptionError(
                     "only an overlay with lower, upper and work can be written to", path=str(self)
                 )
             options = [
                 f"lowerdir={overlay_option(layers[-2::-1])}",
                 f"upperdir={layers[-1]}",
-                f"workdir={absolute(self.work)}",
+                f"workdir={self._work}",
                 *self._options,
             ]
             return Mounts([Mount("overlay", "overlay", options)], self._idmap)
@@ -172,7 +172,7 @@ class ImageRef:
         OptionError: a value makes no sense.
     """
 
-    __slots__ = ("_idmap", "_offset", "_options", "_type", "path")
+    __slots__ = ("_absolute", "_idmap", "_offset", "_options", "_type", "path")
 
     def __init__(
         self,
@@ -184,6 +184,7 @@ class ImageRef:
         offset: int = 0,
     ) -> None:
         self.path = _path(path, "image")
+        self._absolute = absolute(self.path)
         if type is not None and (not isinstance(type, str) or not type):
             raise OptionError(
                 f"{type!r} is no file system", path=self.path, hint=f"such as {', '.join(KNOWN)}"
@@ -192,12 +193,12 @@ class ImageRef:
             raise OptionError(f"offset must be a number of bytes, not {offset!r}", path=self.path)
         self._type = type
         self._idmap = idmap
-        self._options = tuple(options)
+        self._options = listed(options)
         self._offset = offset
 
     def mount(self, readonly: bool = True) -> Mounts:
         """Raises InputError when the file cannot be read or holds no file system that is known."""
-        path = absolute(self.path)
+        path = self._absolute
         kind = self._type or file_system_of(path, self._offset)
         options = ["ro" if readonly else "rw", "loop", *self._options]
         if self._offset:

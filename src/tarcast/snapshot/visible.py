@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 
 from tarcast._core import mounts as kernel
 from tarcast._core.descriptor import Descriptor, open_file
@@ -56,7 +57,8 @@ def detach(target: str, count: int) -> None:
         try:
             kernel.detach(os.fsencode(target))
         except OSError as error:
-            if error.errno != errno.EINVAL:  # not a mount point any more
+            # EINVAL: not a mount point any more. EPERM: who may not unmount has mounted nothing.
+            if error.errno not in (errno.EINVAL, errno.EPERM):
                 raise
 
 
@@ -69,10 +71,11 @@ def _mount(mount: Mount, target: bytes) -> None:
         if mount.is_bind:
             bind = _BIND | (_REC if parsed.recursive else 0)
             kernel.mount(source, target, b"", bind, b"")
-            kernel.mount(b"", target, b"", _PRIVATE, b"")
-            if flags:
-                locked = os.statvfs(target).f_flag & _LOCKED  # the numbers of ST_* are those of MS_*
-                kernel.mount(b"", target, b"", _REMOUNT | _BIND | flags | locked, b"")
+            # Those below too: else what becomes of them here becomes of them where they come from.
+            kernel.mount(b"", target, b"", _PRIVATE | _REC, b"")
+            for place in [target, *(_below(target) if parsed.recursive else ())] if flags else ():
+                locked = os.statvfs(place).f_flag & _LOCKED  # the numbers of ST_* are those of MS_*
+                kernel.mount(b"", place, b"", _REMOUNT | _BIND | flags | locked, b"")
             return
         if parsed.loop:
             device, name = loop.attach(mount.source, offset=parsed.offset, readonly=mount.readonly)
@@ -87,6 +90,14 @@ def _mount(mount: Mount, target: bytes) -> None:
     finally:
         for descriptor in opened:
             descriptor.close()
+
+
+def _below(target: bytes) -> list[bytes]:
+    """Where something is mounted below a directory (proc_pid_mountinfo(5))."""
+    with open("/proc/self/mountinfo", "rb") as file:
+        places = [line.split(b" ", 5)[4] for line in file]
+    escaped = [re.sub(rb"\\([0-7]{3})", lambda octal: bytes([int(octal[1], 8)]), place) for place in places]
+    return [place for place in escaped if place.startswith(target + b"/")]
 
 
 def _data(mount: Mount, parsed: Parsed, opened: list[Descriptor]) -> bytes:
