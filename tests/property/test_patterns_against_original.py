@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, assume, event, given, settings
 from hypothesis import strategies as st
 
-from tarcast.errors import PatternError
+from tarcast.errors import InputError, PatternError
 from tarcast.patterns import compile_patterns, parse_ignore_lines, resolve_follow
 from tests.support.oracle import build_oracle
 from tests.support.patternmatch import Original, chain, filtered, make_tree, walk
@@ -204,6 +204,11 @@ def test_follow_paths_are_resolved_alike(original, files, links, follow, include
             except OSError:
                 continue  # something else is there already
         answer = original.ask("follow", root=root, follow=follow)
+        if "too many levels of symbolic links" in answer.get("error", ""):
+            event("a link that leads through itself")
+            with pytest.raises(InputError, match="Too many levels of symbolic links"):
+                resolve_follow(root, follow)
+            return
         assert "error" not in answer
         ours = resolve_follow(root, follow)
         event(f"followed: {ours is not None and len(ours)}")
