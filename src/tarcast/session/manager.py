@@ -34,11 +34,13 @@ if TYPE_CHECKING:
         def supports(self, method: str) -> bool:
             """Does the client offer this gRPC method, such as `FILE_SEND`? Case does not matter."""
 
-        def send_file(self, exporter_id: int, metadata: Mapping[str, str]) -> Sink:
+        def send_file(
+            self, exporter_id: int, metadata: Mapping[str, str], cancel: Cancel | None = None
+        ) -> Sink:
             """A sink for one file to the client, not open yet.
 
             Its `commit` waits for the client to have it and decides success; `abort` tells the
-            client that it will not be complete.
+            client that it will not be complete. While it waits for the client it looks at `cancel`.
 
             Raises:
                 SessionError: when it is made or opened: there is no such exporter, or the client
@@ -121,19 +123,30 @@ class SessionManager:
                     )
                 self._changed.wait(left if cancel is None else min(left, _LOOK_EVERY))
 
+    def sessions(self) -> list[Session]:
+        """All that live, in the order of their ids."""
+        with self._changed:
+            return [self._sessions[id] for id in sorted(self._sessions) if not self._sessions[id].closed]
+
     def ids(self) -> list[str]:
         """Of all living sessions, sorted."""
-        with self._changed:
-            return sorted(id for id, session in self._sessions.items() if not session.closed)
+        return [session.id for session in self.sessions()]
 
 
-def file_writer(session: Session, exporter_id: int, metadata: Mapping[str, str] | None = None) -> Sink:
+def file_writer(
+    session: Session,
+    exporter_id: int,
+    metadata: Mapping[str, str] | None = None,
+    *,
+    cancel: Cancel | None = None,
+) -> Sink:
     """A sink for a file to that client.
 
     Args:
         session: whose.
         exporter_id: which of the client's targets.
         metadata: what the client's target is told.
+        cancel: ends waiting for the client once `cancel.is_set()`.
 
     Raises:
         SessionError: the client does not take files at all, or has no such target, or refuses.
@@ -144,4 +157,4 @@ def file_writer(session: Session, exporter_id: int, metadata: Mapping[str, str] 
             step="open file to client",
             hint="the client's session must offer a file-send target",
         )
-    return session.send_file(exporter_id, dict(metadata or {}))
+    return session.send_file(exporter_id, dict(metadata or {}), cancel)
