@@ -1,48 +1,14 @@
-"""What a tree holds, and whether an archive holds as much. Never inside a timed section."""
+"""Whether an archive holds as much as its tree. Never inside a timed section."""
 
 from __future__ import annotations
 
 import hashlib
-import os
-import stat
 import subprocess
 import tarfile
-from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.contestants import gnu_tar_program
 from benchmarks.measure import environment
-
-
-@dataclass(frozen=True)
-class TreeFacts:
-    """`entries` counts every name below the root; `data` the bytes of regular files, each inode once."""
-
-    entries: int
-    data: int
-
-
-def tree_facts(root: Path) -> TreeFacts:
-    entries = data = 0
-    linked: set[tuple[int, int]] = set()
-    pending = [str(root)]
-    while pending:
-        with os.scandir(pending.pop()) as found:
-            for entry in found:
-                entries += 1
-                if entry.is_dir(follow_symlinks=False):
-                    pending.append(entry.path)
-                    continue
-                status = entry.stat(follow_symlinks=False)
-                if not stat.S_ISREG(status.st_mode):
-                    continue
-                if status.st_nlink > 1:
-                    inode = (status.st_dev, status.st_ino)
-                    if inode in linked:
-                        continue
-                    linked.add(inode)
-                data += status.st_size
-    return TreeFacts(entries, data)
 
 
 def _is_root(name: str) -> bool:

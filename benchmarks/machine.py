@@ -9,38 +9,10 @@ import subprocess
 from pathlib import Path
 
 from benchmarks.measure import ROOT
+from tarcast.bench.machine import cpu_model, file_system, page_reporting
 
 # Earlier results are no change to what is measured.
 STATUS = ("status", "--porcelain", "--untracked-files=no", "--", ".", ":!benchmarks/results")
-
-
-def cpu_model(cpuinfo: str) -> str:
-    for line in cpuinfo.splitlines():
-        key, _, value = line.partition(":")
-        if key.strip() in ("model name", "Model", "Hardware"):
-            return value.strip()
-    return platform.machine() or "unknown"
-
-
-def file_system(path: Path, mountinfo: str) -> str:
-    """The type of the file system that holds an absolute path: the longest mount point above it."""
-    best, kind = -1, "unknown"
-    for line in mountinfo.splitlines():
-        fields, _, rest = line.partition(" - ")
-        point = fields.split(" ")[4].encode().decode("unicode_escape")
-        if (path == Path(point) or Path(point) in path.parents) and len(point) >= best:
-            best, kind = len(point), rest.split(" ")[0]
-    return kind
-
-
-def page_reporting(
-    parameter: Path = Path("/sys/module/page_reporting/parameters/page_reporting_order"),
-) -> str:
-    """The order from which a guest gives free pages back to its host, which makes writing slow at random."""
-    try:
-        return f"order {parameter.read_text(encoding='ascii').strip()}"
-    except OSError:
-        return "none"
 
 
 def _git(*words: str) -> str:

@@ -19,12 +19,11 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.flush import to_disk
+from tarcast.bench.processes import PeakWatch, environment, high_water
 
 ROOT = Path(__file__).resolve().parent.parent
 TIMEOUT = 1800.0
 SECTOR = 512  # the unit of ru_inblock, whatever the disk's
-# Set by the user for other purposes, these would change what a contestant writes.
-UNWANTED = ("SOURCE_DATE_EPOCH", "TAR_OPTIONS", "TAPE", "POSIXLY_CORRECT")
 
 
 class RunFailed(Exception):
@@ -44,10 +43,6 @@ class Sample:
     peak: int | None
     read: int = 0
     cloned: int | None = None
-
-
-def environment() -> dict[str, str]:
-    return {k: v for k, v in os.environ.items() if k not in UNWANTED}
 
 
 def settle(cold: bool) -> None:
@@ -72,39 +67,6 @@ def warm(tree: Path, scratch: Path) -> None:
             scratch.unlink(missing_ok=True)
 
 
-def peak_of(pid: int | str) -> int:
-    """VmHWM of a running process in bytes; 0 when it is gone."""
-    try:
-        with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as status:
-            for line in status:
-                if line.startswith("VmHWM:"):
-                    return int(line.split()[1]) * 1024
-    except OSError:
-        pass
-    return 0
-
-
-class _Watch:
-    """Reads a command's peak while it runs, once a millisecond; for the untimed run only."""
-
-    def __init__(self, pid: int) -> None:
-        self.peak = 0
-        self._pid = pid
-        self._done = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
-
-    def _run(self) -> None:
-        while not self._done.is_set():
-            self.peak = max(self.peak, peak_of(self._pid))
-            self._done.wait(0.001)
-
-    def stop(self) -> int:
-        self._done.set()
-        self._thread.join()
-        return self.peak
-
-
 def run_command(
     argv: Sequence[str], sink: str, output: Path, cwd: Path, watch: bool = False, flush: bool = False
 ) -> Sample:
@@ -122,7 +84,7 @@ def run_command(
             with output.open("wb") as target:
                 cat = subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=target)
             stdout = cat.stdin
-        env, floor = environment(), peak_of("self")
+        env, floor = environment(), high_water("self")
         start = time.perf_counter()
         try:
             process = subprocess.Popen(
@@ -133,7 +95,7 @@ def run_command(
         finally:
             if cat is not None and cat.stdin is not None:
                 cat.stdin.close()
-        watcher = _Watch(process.pid) if watch else None
+        watcher = PeakWatch([process.pid]) if watch else None
         alarm = threading.Timer(TIMEOUT, os.kill, (process.pid, signal.SIGKILL))
         alarm.start()
         try:

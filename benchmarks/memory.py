@@ -10,9 +10,10 @@ from pathlib import Path
 
 from benchmarks.calls import name_of, options_of
 from benchmarks.contestants import Contestant
-from benchmarks.report import Row, Work, identity, markdown_table, table
+from benchmarks.report import Row, Work, identity, markdown_table
 from benchmarks.rounds import Conditions, measure_work
-from benchmarks.stats import summarize
+from tarcast.bench.stats import summarize
+from tarcast.bench.table import table
 
 TREES = ("small", "million")
 HEADINGS = ("work", "threads", "entries", "median s", "us per file", "against small", "peak MiB above idle")

@@ -9,8 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks.check import TreeFacts
-from benchmarks.stats import paired_range, ratio, summarize
+from benchmarks.stats import paired_range
+from tarcast.bench.stats import ratio, summarize
+from tarcast.bench.table import table
+from tarcast.bench.tree import TreeFacts
 
 LIBRARY, COMMAND, ORIGINAL = "tarcast", "tarcast-command", "go-original"
 HEADINGS = (
@@ -111,25 +113,6 @@ def cells(work: Work, row: Row) -> list[str]:
         f"{work.facts.data / 1e6 / time.median:,.0f}",
         f"{work.facts.entries / time.median:,.0f}",
     ]
-
-
-def table(headings: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    """Aligned plain text: the first column to the left, the others to the right.
-
-    A line with fewer cells than headings is a remark: its last cell runs on, and widens no column.
-    """
-    full = [headings, *(line for line in lines if len(line) == len(headings))]
-    widths = [max(len(line[i]) for line in full) for i in range(len(headings))]
-    widths[0] = max([widths[0], *(len(line[0]) for line in lines)])
-    text = []
-    for line in [headings, ["-" * width for width in widths], *lines]:
-        first = line[0].ljust(widths[0])
-        if len(line) == len(headings):
-            rest = [cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True)]
-        else:
-            rest = list(line[1:])
-        text.append("  ".join([first, *rest]).rstrip())
-    return "\n".join(text)
 
 
 def identity(work: Work) -> str:

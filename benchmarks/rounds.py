@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.check import TreeFacts, count_entries, difference, sha256, tree_facts
+from benchmarks.check import count_entries, difference, sha256
 from benchmarks.contestants import Contestant
 from benchmarks.measure import RunFailed, Sample, settle, warm
 from benchmarks.report import Row, Work
-from benchmarks.stats import running_order
+from tarcast.bench.stats import running_order
+from tarcast.bench.tree import TreeFacts, tree_facts
 
 
 @dataclass(frozen=True)

@@ -16,13 +16,14 @@ from benchmarks import image, machine, perf, strace
 from benchmarks.arguments import add_place, place_refusal, positive, positive_int, threads
 from benchmarks.attach import Call, ToolError
 from benchmarks.calls import Options, shown
-from benchmarks.check import tree_facts
 from benchmarks.measure import RunFailed
 from benchmarks.places import base_directory, cache_directory, trees_directory
-from benchmarks.report import markdown_table, table
+from benchmarks.report import markdown_table
 from benchmarks.rounds import say
 from benchmarks.signals import end_in_order
 from benchmarks.workloads import TREES, make
+from tarcast.bench.table import table
+from tarcast.bench.tree import tree_facts
 
 
 def parser() -> argparse.ArgumentParser:

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from benchmarks.check import tree_facts
 from benchmarks.workloads import make
 from tarcast._core import _testing
+from tarcast.bench.tree import tree_facts
 from tarcast.patterns import compile_patterns
 
 HEADERS = 100_000

@@ -24,7 +24,7 @@ class DescriptorSink:
 
     def __init__(self, fd: int, *, name: str = "", fsync: bool = False) -> None:
         self.fd = fd
-        self.name = name or f"descriptor {fd}"
+        self.name: str = name or f"descriptor {fd}"
         self.outputs: list[tuple[int, int]] = []
         self._fsync = fsync
         try:  # now, since the number of a closed one may be that of a tree's directory later

@@ -8,7 +8,7 @@ import os
 import stat
 
 from .._core.descriptor import Descriptor, open_file
-from ..errors import OptionError, OutputError, os_error
+from ..errors import ExistsError, OptionError, OutputError, os_error
 from .descriptor import flush_to_disk, refuse_terminal
 
 TYPE_CHECKING = False
@@ -31,18 +31,28 @@ class FileSink:
     Args:
         path: the final name.
         fsync: flush file and directory to the disk before `commit` returns.
+        named: give the unfinished file a name at once, for those who must open it by one.
+
+    Attributes:
+        exclusive: ExistsError if there is anything under the name, when it is opened or when it
+            is complete, instead of replacing it. To be set before `open`.
     """
 
     write: Callable[[memoryview], None] | None = None
+    exclusive = False
 
-    def __init__(self, path: str | bytes | os.PathLike[str], *, fsync: bool = False) -> None:
-        self.name = os.fsdecode(path)
-        self.fd = -1
+    def __init__(
+        self, path: str | bytes | os.PathLike[str], *, fsync: bool = False, named: bool = False
+    ) -> None:
+        self.name: str = os.fsdecode(path)
+        self.fd: int = -1
         self.outputs: list[tuple[int, int]] = []
         self._fsync = fsync
+        self._named = named
         self._file = Descriptor()
         self._folder = Descriptor()
         self._directory = -1
+        self._parent = b""
         self._final = b""
         self._temporary: bytes | None = None
         self._in_place = False
@@ -51,11 +61,13 @@ class FileSink:
     def open(self) -> None:
         try:
             try:
+                if self.exclusive and os.path.lexists(self.name):
+                    raise self._exists("open output")
                 self._open(os.fsencode(os.path.realpath(self.name)) if self.name else b"")
             except BaseException:
                 self.abort()
                 raise
-        except OptionError:
+        except (OptionError, ExistsError):
             raise
         except ValueError as error:  # a NUL, or characters that no file name can hold
             raise OptionError(str(error), path=self.name, step="open output") from error
@@ -69,6 +81,7 @@ class FileSink:
 
     def _open(self, path: bytes) -> None:
         directory, self._final = os.path.split(path)
+        self._parent = directory
         if not self._final or self.name.endswith("/"):
             raise OSError(errno.EISDIR, os.strerror(errno.EISDIR))
         self._folder = open_file(directory, os.O_RDONLY | os.O_DIRECTORY)
@@ -101,8 +114,14 @@ class FileSink:
             os.fchown(self.fd, old.st_uid, old.st_gid)
         os.fchmod(self.fd, stat.S_IMODE(old.st_mode))
 
+    @property
+    def temporary_path(self) -> bytes:
+        """Where the file is until `commit`, if it is open and was to be `named`."""
+        assert self._temporary is not None
+        return os.path.join(self._parent, self._temporary)
+
     def _create(self) -> Descriptor:
-        if hasattr(os, "O_TMPFILE") and os.path.isdir("/proc/self/fd"):
+        if not self._named and hasattr(os, "O_TMPFILE") and os.path.isdir("/proc/self/fd"):
             try:
                 return open_file(".", os.O_WRONLY | os.O_TMPFILE, dirfd=self._directory)
             except OSError as error:
@@ -124,14 +143,39 @@ class FileSink:
                 self._temporary = _temporary_name()
                 os.link(f"/proc/self/fd/{self.fd}", self._temporary, dst_dir_fd=self._directory)
             self._close()  # a late error of a network file system shows here, before the rename
-            os.rename(self._temporary, self._final, src_dir_fd=self._directory, dst_dir_fd=self._directory)
-            self._temporary = None
+            if not self.exclusive or not self._link():
+                os.rename(
+                    self._temporary, self._final, src_dir_fd=self._directory, dst_dir_fd=self._directory
+                )
+                self._temporary = None
             if self._fsync:
                 os.fsync(self._directory)
+        except ExistsError:
+            raise
         except OSError as error:
             raise os_error(OutputError, error, path=self.name, step="finish output") from error
         finally:
-            self.abort()
+            self.abort()  # the name for a moment goes too
+
+    def _link(self) -> bool:
+        """Give the complete file its name if nothing has it. False: this file system has no links."""
+        assert self._temporary is not None
+        try:
+            os.link(self._temporary, self._final, src_dir_fd=self._directory, dst_dir_fd=self._directory)
+        except FileExistsError as error:
+            raise self._exists("finish output") from error
+        except OSError as error:
+            if error.errno not in (errno.EPERM, errno.EOPNOTSUPP):
+                raise
+            if os.path.lexists(self.name):
+                raise self._exists("finish output") from error
+            return False
+        return True
+
+    def _exists(self, step: str) -> ExistsError:
+        return ExistsError(
+            "there is one already", path=self.name, step=step, errno=errno.EEXIST, hint="mode 'w' replaces it"
+        )
 
     def _close(self) -> None:
         self.fd = -1

@@ -27,8 +27,8 @@ class FileObjectSink:
     def __init__(self, target: Any, *, fsync: bool = False) -> None:
         if isinstance(target, io.TextIOBase):
             raise OptionError("the file object is open for text", hint="open it in binary mode, 'wb'")
-        self.name = str(getattr(target, "name", type(target).__name__))
-        self.fd = -1
+        self.name: str = str(getattr(target, "name", type(target).__name__))
+        self.fd: int = -1
         self.write: Callable[[memoryview], None] | None = self._write
         self.outputs: list[tuple[int, int]] = []
         self._target = target
