@@ -15,8 +15,61 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-# name: (module, what it does)
-COMMANDS = {"create": ("tarcast.cli.create", "write directory trees as one tar stream")}
+    from tarcast.cli.parser import Parser
+
+# name: (module, what it does, what makes the parser of its arguments)
+COMMANDS = {
+    "create": (
+        "tarcast.cli.create",
+        "write directory trees as one tar stream",
+        "tarcast.cli.parser:create_parser",
+    ),
+    "ls": (
+        "tarcast.cli.ls",
+        "list what an archive holds",
+        "tarcast.cli.archive_parsers:ls_parser",
+    ),
+    "cat": (
+        "tarcast.cli.cat",
+        "write members of an archive to standard output",
+        "tarcast.cli.archive_parsers:cat_parser",
+    ),
+    "verify": (
+        "tarcast.cli.verify",
+        "compare an archive with a tree",
+        "tarcast.cli.archive_parsers:verify_parser",
+    ),
+    "bench": (
+        "tarcast.cli.bench",
+        "measure tarcast beside its peers on a tree of yours",
+        "tarcast.cli.bench_parser:bench_parser",
+    ),
+    "serve": (
+        "tarcast.cli.serve",
+        "export trees to clients that ask, by BuildKit's protocol",
+        "tarcast.cli.session_parsers:serve_parser",
+    ),
+    "receive": (
+        "tarcast.cli.receive",
+        "take an archive from 'tarcast serve'",
+        "tarcast.cli.session_parsers:receive_parser",
+    ),
+    "build-export": (
+        "tarcast.cli.build_export",
+        "take an archive from a buildkitd",
+        "tarcast.cli.session_parsers:build_export_parser",
+    ),
+    "completion": (
+        "tarcast.cli.completion",
+        "print what lets a shell complete tarcast's command lines",
+        "tarcast.cli.completion:completion_parser",
+    ),
+    "help": (
+        "tarcast.cli.help",
+        "tell about a command",
+        "tarcast.cli.help:help_parser",
+    ),
+}
 
 INTERNAL_ERROR = 70  # EX_SOFTWARE of sysexits.h; Python's own 1 would say "finished with skipped entries"
 
@@ -52,6 +105,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     return status
 
 
+def parser_of(command: str) -> Parser:
+    """The parser of a command's arguments, made for its help text, the manual and completion."""
+    import importlib
+
+    module, _, function = COMMANDS[command][2].partition(":")
+    parser: Parser = getattr(importlib.import_module(module), function)()
+    return parser
+
+
 def _run(arguments: list[str]) -> int:
     if arguments and arguments[0] in COMMANDS:
         import importlib
@@ -60,27 +122,22 @@ def _run(arguments: list[str]) -> int:
         return int(module.run(arguments[1:]))
 
     # Spelled out, because argparse alone takes longer than all the rest of `tarcast --version`.
-    if arguments == ["--version"]:
+    if arguments in (["-V"], ["--version"]):
         from tarcast._version import __version__
 
-        text = f"tarcast {__version__}"
+        put(f"tarcast {__version__}\n")
     elif arguments and arguments[0] in ("-h", "--help"):
-        text = _help()
+        from tarcast.cli.help import put_overview
+
+        put_overview()
+    elif arguments:
+        from tarcast.cli.suggest import unknown
+
+        dashed = arguments[0].startswith("-")
+        what, words = ("option", ("--help", "--version")) if dashed else ("command", tuple(COMMANDS))
+        raise unknown(what, arguments[0], words, "tarcast --help")
     else:
-        problem = f"there is no command {arguments[0]!r}" if arguments else "a command is missing"
-        raise OptionError(f"{problem}: expected {' or '.join(COMMANDS)}", hint="see 'tarcast --help'")
-    put(text + "\n")
+        raise OptionError(
+            f"a command is missing: expected {' or '.join(COMMANDS)}", hint="see 'tarcast --help'"
+        )
     return 0
-
-
-def _help() -> str:
-    width = max(map(len, COMMANDS))
-    commands = "".join(f"  {name:{width}}  {text}\n" for name, (_, text) in COMMANDS.items())
-    return f"""\
-usage: tarcast COMMAND ... | --help | --version
-
-Turn directory trees into tar streams, byte-identical to BuildKit's.
-
-commands:
-{commands}
-'tarcast COMMAND --help' tells more, with examples."""

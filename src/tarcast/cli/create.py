@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
-import threading
-import time
 
 from tarcast.cli.parser import default_epoch, parse_create
-from tarcast.cli.progress import choose
-from tarcast.cli.report import Outcome, check_summary_file, show, summary, write_summary
-from tarcast.cli.stdio import say
-from tarcast.errors import OptionError, OutputError, TarcastError
+from tarcast.cli.running import carry_out
+from tarcast.compression import suffix_name
+from tarcast.errors import OptionError, OutputError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Sequence
-    from types import FrameType
     from typing import Any
 
+    from tarcast.cleanup import Cleanup
     from tarcast.idmap import IDMap, IDRange
     from tarcast.result import Result
     from tarcast.snapshot import Reference
+    from tarcast.tree import Tree
 
 _SEE = "see 'tarcast create --help'"
 _COMPRESSED = frozenset(
@@ -33,92 +30,76 @@ _COMPRESSED = frozenset(
 )
 
 
-class Ended(KeyboardInterrupt):
-    """A signal asks to end: treated as Ctrl-C is, so that the library cleans up."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__("terminated" if number == signal.SIGTERM else "hung up")
-        self.signal_number = number
-
-
 def run(arguments: list[str]) -> int:
     """Do what `tarcast create ARGUMENTS` says and return the exit status."""
-    started = time.monotonic()
     args = parse_create(arguments)
-    args.output = output_of(args.output)
-    if args.summary_json is not None:
-        check_summary_file(args.summary_json, args.output)
-
-    display = choose(args.progress, os.environ)
-    outcome = Outcome()
-    restore = _end_by_exception()
-    try:
-        try:
-            outcome.finished(_export(args, display))
-        finally:
-            display.close()
-    except (TarcastError, OSError, KeyboardInterrupt) as error:
-        outcome.failed(error, args.output)
-    finally:
-        restore()
-    outcome.seconds = time.monotonic() - started
-    if args.summary_json is not None:
-        try:
-            write_summary(args.summary_json, summary(outcome, display))
-        except OutputError as error:
-            if outcome.error is None:
-                outcome.failed(error, None)
-            elif not display.json_lines:
-                say(f"tarcast: error: {error}")
-    show(outcome, display, args.output)
-    return outcome.status
+    args.output = output_of(args.output, compresses=True, compression=args.compress)
+    return carry_out(args, lambda display: _export(args, display))
 
 
 def _export(args: argparse.Namespace, display: Callable[..., None]) -> Result:
     from tarcast.cleanup import Cleanup
-    from tarcast.tree import Tree
     from tarcast.write import write_tar
 
     epoch = default_epoch(os.environ) if args.epoch is None else args.epoch
-    exclude = excludes(args.excludes)
-    idmap = id_map(args.idmaps)
-
-    options: dict[str, Any] = {
-        "include": args.include or None,
-        "exclude": exclude or None,
-        "follow": args.follow or None,
-        "idmap": idmap,
-    }
-    references = references_of(args.refs)
-    named = trees_of(args.trees, beside=bool(references)) if args.trees else {}
     with Cleanup() as cleanup:
-        trees: Tree | dict[str, Tree]
-        if isinstance(named, str):  # then there are no references
-            trees = Tree(named, **options)
-        else:
-            _check_names(named, references)
-            trees = {name: Tree(path, **options) for name, path in named.items()}
-            for name, reference in references.items():
-                from tarcast.snapshot.mounted import mount_tree
-
-                tree = mount_tree(reference, cleanup, **options)
-                if name is None:  # and so it is alone
-                    trees = tree
-                    break
-                trees[name] = tree
+        trees = trees_in(args, cleanup)
         return write_tar(
             trees,
             args.output,
             epoch=epoch,
             digest=tuple(dict.fromkeys(args.digest)),
+            compression=args.compress,
+            index=args.index,
+            index_digest=args.index_digest,
             align=args.align,
             sparse=args.sparse,
             threads=args.threads,
             memory_limit=args.memory_limit,
             progress=display,
+            count_first=args.count_first,
             on_error=args.on_error,
             fsync=args.fsync,
         )
+
+
+def trees_in(args: argparse.Namespace, cleanup: Cleanup) -> Tree | dict[str, Tree]:
+    """What is to be written: directories, and references, mounted until `cleanup`.
+
+    Raises:
+        OptionError, InputError: an argument makes no sense, or can't be read.
+    """
+    from tarcast.tree import Tree
+
+    options = tree_options(args)
+    references = references_of(args.refs)
+    named = trees_of(args.trees, beside=bool(references)) if args.trees else {}
+    if isinstance(named, str):  # then there are no references
+        return Tree(named, **options)
+    _check_names(named, references)
+    trees = {name: Tree(path, **options) for name, path in named.items()}
+    for name, reference in references.items():
+        from tarcast.snapshot.mounting import mount_tree
+
+        tree = mount_tree(reference, cleanup, **options)
+        if name is None:  # and so it is alone
+            return tree
+        trees[name] = tree
+    return trees
+
+
+def tree_options(args: argparse.Namespace) -> dict[str, Any]:
+    """What the options of `add_choice` and `add_idmaps` say, as Tree takes it.
+
+    Raises:
+        InputError, IDMapError: see `excludes` and `id_map`.
+    """
+    return {
+        "include": args.include or None,
+        "exclude": excludes(args.excludes) or None,
+        "follow": args.follow or None,
+        "idmap": id_map(args.idmaps),
+    }
 
 
 def _check_names(named: dict[str, str], references: dict[str | None, Reference]) -> None:
@@ -149,11 +130,15 @@ def references_of(arguments: Sequence[str]) -> dict[str | None, Reference]:
     return references
 
 
-def output_of(output: str | None) -> str:
+def output_of(output: str | None, *, compresses: bool = False, compression: str | None = None) -> str:
     """Where the archive goes: a path, a URL, or "-" for standard output.
 
+    Args:
+        compresses: whether a name may promise what this command can do; others take bytes as they come.
+        compression: what was asked for, so that the name is not looked at.
+
     Raises:
-        OptionError: standard output is a terminal, or the name promises compression.
+        OptionError: standard output is a terminal, or the name promises a compression that is not there.
         OutputError: standard output is closed.
     """
     if output in (None, "-"):
@@ -168,12 +153,19 @@ def output_of(output: str | None) -> str:
     assert output is not None
     name = output.partition("?")[0] if "://" in output else output
     suffix = os.path.splitext(name)[1]
-    if suffix.lower() in _COMPRESSED:
-        raise OptionError(
-            f'compression is not available yet, and a file ending in "{suffix}" should be compressed',
-            path=output,
-            hint="write to standard output and pipe through gzip or zstd",
-        )
+    if compression is None and suffix.lower() in _COMPRESSED:
+        if not compresses:
+            raise OptionError(
+                f'the archive is written as it comes, and a file ending in "{suffix}" should be compressed',
+                path=output,
+                hint="name it .tar, or write to standard output and pipe through gzip or zstd",
+            )
+        if suffix_name(output) is None:
+            raise OptionError(
+                f'a file ending in "{suffix}" should be compressed in a way that is not there',
+                path=output,
+                hint="name it .gz, .zst or .xz, or say --compress none",
+            )
     return output
 
 
@@ -284,22 +276,3 @@ def _id_map_of(option: str, value: str) -> IDMap:
             errno=error.errno,
             hint="; ".join(filter(None, hints)),
         ) from None
-
-
-def _end_by_exception() -> Callable[[], None]:
-    """Let SIGTERM and SIGHUP raise Ended while they would kill; returns what undoes that."""
-    taken = [n for n in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(n) is signal.SIG_DFL]
-    if threading.current_thread() is not threading.main_thread():  # signals are for the main thread
-        taken = []
-
-    def end(number: int, frame: FrameType | None) -> None:
-        raise Ended(number)
-
-    for number in taken:
-        signal.signal(number, end)
-
-    def restore() -> None:
-        for number in taken:
-            signal.signal(number, signal.SIG_DFL)
-
-    return restore

@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import os
 
+from tarcast.cli.colour import help_text
 from tarcast.cli.stdio import put
+from tarcast.cli.suggest import unknown
 from tarcast.errors import OptionError
 from tarcast.limits import LEAST_MEMORY_LIMIT, MEMORY_LIMIT
 
@@ -32,6 +34,10 @@ examples:
       without -o into the pipe, leaving out what .dockerignore says
   tarcast create --epoch 0 --digest sha256 rootfs/ -o rootfs.tar
       the same bytes at any time, and their SHA-256
+  tarcast create rootfs/ -o rootfs.tar.zst
+      compressed, as the suffix says; --compress zstd:19 makes it smaller
+  tarcast create --index rootfs.tar.sqlite rootfs/ -o rootfs.tar
+      and a table for 'tarcast cat rootfs.tar etc/motd' to look into
   tarcast create --include 'usr/**' --exclude '**/*.pyc' rootfs/ -o usr.tar
       a part of a tree
   tarcast create --align --sparse /srv/images -o /srv/images.tar
@@ -46,21 +52,23 @@ examples:
       owners as the container sees them; host id 100000 becomes 0
 
 id maps (MAP):
-  0:100000:65536[,...]   CONTAINER:HOST:SIZE; the first range that holds an id wins
-  /proc/PID              both maps of a process, or a file such as /proc/PID/uid_map
-  alice                  a user's lines in /etc/subuid and /etc/subgid, from 0 on
-  Entries of owners without a counterpart are left out, but not what is below them.
+  0:100000:65536[,...]  CONTAINER:HOST:SIZE; the first range with an id wins
+  /proc/PID             both maps of a process; or a file, /proc/PID/uid_map
+  alice                 a user's lines in /etc/subuid and /etc/subgid, from 0 on
+  Entries of owners without a counterpart are left out, but not what is below.
 
 progress:
   tty draws one line on a terminal, plain writes a line every 2 seconds, json
   writes JSON lines to standard error: {"event": "progress", "done": false,
-  "entries", "bytes_written", "seconds", "path"}, {"event": "warning", ...} and
-  last {"event": "end", "done": true, "exit_status", ...}. auto is tty on a
-  terminal and none elsewhere.
+  "entries", "bytes_written", "seconds", "path", "total_entries", "total_bytes",
+  "rate", "eta"}, {"event": "warning", ...} and last {"event": "end", "done":
+  true, "exit_status", ...}. auto is tty on a terminal and none elsewhere.
+  Totals and the time to go are known with --count-first, else null.
 
 environment:
   SOURCE_DATE_EPOCH      the value of --epoch when that is not given
-  NO_COLOR, TERM=dumb    honoured; with TERM=dumb, auto is plain
+  NO_COLOR               no colours; FORCE_COLOR: also where no terminal is
+  TERM=dumb              neither colours nor a moving line: auto is plain
 
 exit status:
   0 done   1 finished, some entries skipped   2 wrong usage   3 reading failed
@@ -72,12 +80,23 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter, **options)
+        self.color = False  # Python 3.14's own colours; ours are the same with every Python
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        # Ahead of argparse, which would first miss what a misspelt option should have given.
+        for word in args or ():
+            if word == "--":
+                break
+            name = word.partition("=")[0]
+            if name.startswith("--") and " " not in word and name not in self._option_string_actions:
+                raise unknown("option", name, self._option_string_actions, f"{self.prog} --help")
+        return super().parse_known_args(args, namespace)
 
     def error(self, message: str) -> NoReturn:
         raise OptionError(message, hint=f"see '{self.prog} --help'")
 
     def print_help(self, file: Any = None) -> None:
-        put(self.format_help())  # argparse's own passes over a full disk
+        put(help_text(self.format_help()))  # argparse's own passes over a full disk
 
 
 class _Ordered(argparse.Action):
@@ -85,14 +104,6 @@ class _Ordered(argparse.Action):
 
     def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
         setattr(namespace, self.dest, [*getattr(namespace, self.dest), (option_string, values)])
-
-
-class _Planned(argparse.Action):
-    """An option that is planned: it is answered, not ignored."""
-
-    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
-        hint = "; pipe through gzip or zstd instead" if option_string == "--compress" else ""
-        parser.error(f"{option_string} is not available yet{hint}")
 
 
 def parse_create(arguments: list[str]) -> argparse.Namespace:
@@ -120,26 +131,93 @@ def create_parser() -> Parser:
         epilog=_EXAMPLES,
     )
     parser.add_argument("trees", nargs="*", metavar="[NAME=]DIR", help="a directory tree")
+    add_output(parser)
+    add_refs(parser)
+    add_choice(parser)
+
+    how = parser.add_argument_group("how it is written")
+    add_idmaps(how)
+    how.add_argument(
+        "--epoch", metavar="SECONDS", type=epoch_seconds, help="every modification time, since 1970"
+    )
+    how.add_argument(
+        "--digest",
+        metavar="HASH",
+        action="append",
+        default=[],
+        type=_digest,
+        help="hash the archive: sha256 or another name that Python's hashlib knows (repeatable); "
+        "also the output, where that is compressed",
+    )
+    how.add_argument(
+        "--compress",
+        metavar="HOW",
+        type=_compression,
+        help="gzip, zstd or xz, with a level as in zstd:19 and options as in zstd:3,long,threads=4; or none. "
+        "default: by the suffix of OUT (.gz .tgz .zst .tzst .xz .txz), else none",
+    )
+    how.add_argument(
+        "--index",
+        metavar="FILE",
+        type=not_empty,
+        help="write a table of all members and where they lie: .jsonl, .sqlite, .db or .parquet; "
+        "as OUT.sqlite it is found by 'tarcast ls' and 'tarcast cat'",
+    )
+    how.add_argument(
+        "--index-digest", metavar="HASH", type=_digest, help="hash each file for the index: sha256 or another"
+    )
+    add_workers(how)
+    how.add_argument(
+        "--align",
+        action="store_true",
+        help="begin large bodies on file-system blocks, and share those with the files on XFS and btrfs",
+    )
+    how.add_argument("--sparse", action="store_true", help="store files with holes without their holes")
+    how.add_argument(
+        "--on-error",
+        choices=("fail", "skip"),
+        default="fail",
+        help="what an entry that can't be read does: fail (default; no output appears) or be skipped",
+    )
+    add_fsync(how)
+
+    told = add_told(parser)
+    told.add_argument(
+        "--count-first",
+        action="store_true",
+        help="find out ahead how much it will be, so that progress tells percent and time to go",
+    )
+    return parser
+
+
+def add_output(parser: argparse.ArgumentParser) -> None:
+    """-o: where the archive goes; see `create.output_of`."""
     parser.add_argument(
         "-o",
         "--output",
         metavar="OUT",
-        type=_not_empty,
+        type=not_empty,
         help="a file, - for standard output (never a terminal), or a URL of fsspec; "
         "default: standard output if it is not a terminal",
     )
 
+
+def add_refs(parser: argparse.ArgumentParser) -> None:
+    """--ref; see `create.references_of`."""
     parser.add_argument(
         "--ref",
         metavar="REF",
         dest="refs",
         action="append",
         default=[],
-        type=_not_empty,
+        type=not_empty,
         help="a tree that is mounted read-only while the export runs: [NAME=]overlay:LAYER:LAYER..., the "
         "bottom layer first; image:FILE, a file-system image; or dir:PATH (repeatable)",
     )
 
+
+def add_choice(parser: argparse.ArgumentParser) -> None:
+    """What of a tree goes in."""
     choice = parser.add_argument_group("what goes in (for every tree)")
     choice.add_argument(
         "--include", metavar="PATTERN", action="append", default=[], help="only what matches (repeatable)"
@@ -157,7 +235,7 @@ def create_parser() -> Parser:
         metavar="FILE",
         dest="excludes",
         action=_Ordered,
-        type=_not_empty,
+        type=not_empty,
         help="exclude patterns from a file written like .dockerignore (repeatable)",
     )
     choice.add_argument(
@@ -168,26 +246,21 @@ def create_parser() -> Parser:
         help="include a path and what the symbolic links on it lead to (repeatable)",
     )
 
-    how = parser.add_argument_group("how it is written")
+
+def add_idmaps(how: argparse._ArgumentGroup) -> None:
+    """Whose the entries are; see `create.id_map`."""
     for option, text in (
         ("--idmap", "map owners by MAP, see below (repeatable, ranges add up)"),
         ("--uidmap", "user ids alone"),
         ("--gidmap", "group ids alone"),
     ):
         how.add_argument(
-            option, metavar="MAP", dest="idmaps", action=_Ordered, type=_not_empty, default=[], help=text
+            option, metavar="MAP", dest="idmaps", action=_Ordered, type=not_empty, default=[], help=text
         )
-    how.add_argument(
-        "--epoch", metavar="SECONDS", type=epoch_seconds, help="every modification time, since 1970"
-    )
-    how.add_argument(
-        "--digest",
-        metavar="NAME",
-        action="append",
-        default=[],
-        type=_digest,
-        help="hash the archive: sha256 or another name that Python's hashlib knows (repeatable)",
-    )
+
+
+def add_workers(how: argparse._ArgumentGroup) -> None:
+    """How much of the machine an export takes."""
     how.add_argument(
         "--threads",
         metavar="N",
@@ -201,22 +274,14 @@ def create_parser() -> Parser:
         default=MEMORY_LIMIT,
         help="bytes of archive held in memory at once, such as 8M; K, M and G are 1024, ... (default: 32M)",
     )
-    how.add_argument(
-        "--align",
-        action="store_true",
-        help="begin large bodies on file-system blocks, and share those with the files on XFS and btrfs",
-    )
-    how.add_argument("--sparse", action="store_true", help="store files with holes without their holes")
-    how.add_argument(
-        "--on-error",
-        choices=("fail", "skip"),
-        default="fail",
-        help="what an entry that can't be read does: fail (default; no output appears) or be skipped",
-    )
-    how.add_argument("--fsync", action="store_true", help="wait until the output is on the disk")
-    for option in ("--compress", "--index"):
-        how.add_argument(option, nargs="?", action=_Planned, help=argparse.SUPPRESS)
 
+
+def add_fsync(how: argparse._ArgumentGroup) -> None:
+    how.add_argument("--fsync", action="store_true", help="wait until the output is on the disk")
+
+
+def add_told(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
+    """Progress and summary; gives the group of both."""
     told = parser.add_argument_group("what is told")
     report = told.add_mutually_exclusive_group()
     report.add_argument(
@@ -231,10 +296,10 @@ def create_parser() -> Parser:
     told.add_argument(
         "--summary-json",
         metavar="FILE",
-        type=_not_empty,
+        type=not_empty,
         help="write result, warnings and any error to FILE as JSON, also on failure; - is standard output",
     )
-    return parser
+    return told
 
 
 def epoch_seconds(text: str) -> int:
@@ -259,7 +324,7 @@ def default_epoch(environment: os._Environ[str] | dict[str, str]) -> int | None:
         raise OptionError(f"environment variable SOURCE_DATE_EPOCH: {error}", hint="unset it") from None
 
 
-def _not_empty(text: str) -> str:
+def not_empty(text: str) -> str:
     if not text:
         raise argparse.ArgumentTypeError("the value is empty")
     return text
@@ -279,6 +344,16 @@ def _size(text: str) -> int:
     if size < LEAST_MEMORY_LIMIT:
         raise argparse.ArgumentTypeError(f'"{text}" is too little: expected at least 1M')
     return size
+
+
+def _compression(text: str) -> str:
+    from tarcast.compression import Compression
+
+    try:
+        Compression.parse(text)
+    except OptionError as error:
+        raise argparse.ArgumentTypeError("; ".join(filter(None, [error.message, error.hint]))) from None
+    return text
 
 
 def _digest(name: str) -> str:

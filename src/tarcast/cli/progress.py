@@ -10,7 +10,7 @@ import sys
 from tarcast.cli.stdio import say, silence
 from tarcast.errors import printable
 from tarcast.showing import resolved
-from tarcast.wording import amounts, counted, json_text
+from tarcast.wording import counted, how_far, human, json_text, still
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 
 PLAIN_SECONDS = 2.0  # between two lines
 JSON_SECONDS = 0.09  # a little under the tenth of a second in which reports come, so that none is lost
+
+# Lines of the terminal, see tqdm's bar_format; {desc} is how much there is, the rate, and the time to go.
+_WITHOUT_TOTAL = "{desc}, {elapsed}{postfix}"
+_WITH_TOTAL = "{percentage:3.0f}%|{bar:12}| {desc}{postfix}"
 
 
 class Display:
@@ -62,12 +66,15 @@ class Plain(Display):
         if progress.seconds < self._next:
             return
         self._next = progress.seconds + PLAIN_SECONDS
-        text = f"tarcast: {amounts(progress.entries, progress.bytes_written, progress.seconds)}"
+        entries = "" if progress.entries is None else f"{counted(progress.entries)}, "
+        text = f"tarcast: {entries}{how_far(progress.bytes_written, progress.total_bytes)}"
+        text += f" in {progress.seconds:.2f} s ({human(progress.rate)}/s){still(progress.eta)}"
         say(text if progress.path is None else f"{text}, at {progress.path}")
 
 
 class Json(Display):
-    """JSON lines: {"event": "progress", "done": false, "entries", "bytes_written", "seconds", "path"}.
+    """JSON lines: {"event": "progress", "done": false, "entries", "bytes_written", "seconds", "path",
+    "total_entries", "total_bytes", "rate", "eta"}; what is not known is null.
 
     At most about ten a second. The lines for warnings and for the end are of `tarcast.cli.report`.
     """
@@ -91,6 +98,10 @@ class Json(Display):
                 "bytes_written": progress.bytes_written,
                 "seconds": round(progress.seconds, 6),
                 "path": json_text(progress.path),
+                "total_entries": progress.total_entries,
+                "total_bytes": progress.total_bytes,
+                "rate": round(progress.rate),
+                "eta": None if progress.eta is None else round(progress.eta, 1),
             },
         )
 
@@ -113,7 +124,18 @@ class Terminal(Display):
             return
         if self._bar is None:
             self._bar = self._open(self._out, progress.seconds)
-        self._bar.set_postfix_str(self._postfix(progress, size(self._out)[0]), refresh=False)
+        columns = size(self._out)[0]
+        amount = human(progress.bytes_written)
+        if progress.total_bytes is not None:
+            amount += f" of {human(progress.total_bytes)}"
+            # A tree that grew meanwhile is no reason for tqdm to take the bar away.
+            self._bar.total = max(progress.total_bytes, progress.bytes_written)
+            self._bar.bar_format = _WITH_TOTAL
+        text = f"{amount}, {human(progress.rate)}/s{still(progress.eta)}"
+        # Beside it there are a bar, or the time so far, and the comma before what follows.
+        beside = 12 if progress.total_bytes is None else 21
+        self._bar.set_description_str(text, refresh=False)
+        self._bar.set_postfix_str(self._postfix(progress, columns - len(text) - beside), refresh=False)
         self._bar.update(progress.bytes_written - self._bar.n)
         self._silence_if_broken()
 
@@ -131,14 +153,10 @@ class Terminal(Display):
     def _open(out: Outlet, seconds: float) -> Bar:
         from tarcast.progress.bar import open_bar
 
-        # The total is unknown, so there is no bar and no time to go.
         bar = open_bar(
             out,
-            "{n_fmt}B, {rate_fmt}, {elapsed}{postfix}",
-            unit="B",
-            unit_scale=True,
+            _WITHOUT_TOTAL,
             mininterval=0.05,
-            smoothing=0,  # the mean rate: the momentary one would stand still when the export does
             delay=1e-9,  # draw at the first update, not yet here
         )
         bar.start_t -= seconds
@@ -149,10 +167,10 @@ class Terminal(Display):
     def _postfix(progress: Progress, columns: int) -> str:
         from tarcast.progress.bar import trimmed
 
-        text = counted(progress.entries)
+        text = "receiving" if progress.entries is None else counted(progress.entries)
         if progress.path is not None:
             text += f", {printable(progress.path)}"
-        return trimmed(text, max(20, columns - 32))  # 32: the longest text before it
+        return trimmed(text, max(8, columns))
 
 
 def choose(mode: str, environment: Mapping[str, str]) -> Display:

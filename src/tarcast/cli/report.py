@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-import stat
 import sys
 
+from tarcast.cli.files import check_file, write_file
 from tarcast.cli.progress import Display, say_json
 from tarcast.cli.stdio import say
 from tarcast.errors import InputError, OptionError, OutputError, TarcastError, os_error, printable
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from typing import Any
 
     from tarcast.result import Result
+    from tarcast.session.client import Received
+
+    Finished = Result | Received
 
 WARNINGS_SHOWN = 20
 _OUTPUT_ERRORS = frozenset({"ENOSPC", "EDQUOT", "EFBIG", "EPIPE", "EROFS"})
@@ -34,12 +37,12 @@ class Outcome:
     __slots__ = ("error", "result", "seconds", "status")
 
     def __init__(self) -> None:
-        self.status = 0
-        self.result: Result | None = None
+        self.status: int = 0
+        self.result: Finished | None = None
         self.error: BaseException | None = None
-        self.seconds = 0.0
+        self.seconds: float = 0.0
 
-    def finished(self, result: Result) -> None:
+    def finished(self, result: Finished) -> None:
         """The archive is complete."""
         self.result = result
         self.status = 1 if result.skipped else 0
@@ -99,7 +102,7 @@ def error_message(error: BaseException) -> str:
     return error.message if isinstance(error, TarcastError) else str(error) or "interrupted"
 
 
-def _final_line(result: Result, output: str | None) -> str:
+def _final_line(result: Finished, output: str | None) -> str:
     name = "standard output" if output == "-" else printable(output or "")
     parts = [f"tarcast: {name}: {amounts(result.entries, result.bytes_written, result.seconds)}"]
     if result.bytes_cloned:
@@ -108,7 +111,13 @@ def _final_line(result: Result, output: str | None) -> str:
         parts.append(f"{result.skipped:,} skipped")
     if result.dropped:
         parts.append(f"{result.dropped:,} left out by the id map")
-    parts += [f"{kind} {digest}" for kind, digest in result.digests.items()]
+    compressed = result.compression is not None
+    if compressed:
+        parts.append(f"{human(result.output_bytes)} written as {result.compression}")
+    whose = " of the archive" if compressed else ""
+    parts += [f"{kind}{whose} {digest}" for kind, digest in result.digests.items()]
+    if compressed:
+        parts += [f"{kind} of the file {digest}" for kind, digest in result.output_digests.items()]
     return ", ".join(parts)
 
 
@@ -116,8 +125,9 @@ def summary(outcome: Outcome, display: Display) -> dict[str, object]:
     """The JSON summary.
 
     Keys: version, exit_status, entries, bytes_written, bytes_cloned, seconds, skipped, dropped,
-    digests (name: hex), warnings (path, step, message, errno each), warnings_lost (how many more there were)
-    and error: null, or type, path, step, message, errno.
+    digests (name: hex, of the archive, not compressed), output_bytes and output_digests (of what was
+    written), compression (setting and library, or null), warnings (path, step, message, errno each),
+    warnings_lost (how many more there were) and error: null, or type, path, step, message, errno.
     After a failure, entries and bytes_written are those of the last progress report.
     """
     from tarcast._version import __version__
@@ -134,6 +144,9 @@ def summary(outcome: Outcome, display: Display) -> dict[str, object]:
         "skipped": result.skipped if result else 0,
         "dropped": result.dropped if result else 0,
         "digests": dict(result.digests) if result else {},
+        "output_bytes": result.output_bytes if result else 0,
+        "output_digests": dict(result.output_digests) if result else {},
+        "compression": result.compression if result else None,
         "warnings": [_warning(warning) for warning in result.warnings] if result else [],
         "warnings_lost": result.warnings_lost if result else 0,
         "error": None if outcome.error is None else _error(outcome.error),
@@ -175,11 +188,7 @@ def check_summary_file(path: str, output: str) -> None:
         return
     if "://" not in output and os.path.realpath(path) == os.path.realpath(output):
         raise OptionError("archive and summary are the same file", path=path)
-    if os.path.isdir(path):
-        raise OptionError("the summary needs a file, this is a directory", path=path)
-    parent = os.path.dirname(os.path.realpath(path))
-    if not os.path.isdir(parent):
-        raise OptionError("there is no such directory for the summary", path=parent)
+    check_file(path, "the summary")
 
 
 def _is_stdout(path: str) -> bool:
@@ -201,31 +210,4 @@ def write_summary(path: str, values: dict[str, object]) -> None:
     """
     import json
 
-    text = json.dumps(values, indent=2) + "\n"
-    try:
-        if path == "-":
-            _write(os.dup(1), text)
-        elif os.path.exists(path) and not stat.S_ISREG(os.stat(path).st_mode):
-            _write(os.open(path, os.O_WRONLY), text)
-        else:
-            _replace(os.path.realpath(path), text)
-    except OSError as error:
-        raise os_error(OutputError, error, path=path, step="write the summary") from None
-
-
-def _replace(path: str, text: str) -> None:
-    folder, name = os.path.split(path)
-    # Cut, because the file system limits a name's length (255 bytes on Linux).
-    temporary = os.path.join(folder, f".{name[:40]}.{os.getpid()}.tmp")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
-    try:
-        _write(descriptor, text)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
-
-
-def _write(descriptor: int, text: str) -> None:
-    with open(descriptor, "w", encoding="ascii") as file:
-        file.write(text)
+    write_file(path, json.dumps(values, indent=2).encode("ascii") + b"\n", step="write the summary")

@@ -9,15 +9,18 @@ from tarcast.errors import OutputError, os_error, printable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import TextIO
+    from collections.abc import Callable
+    from typing import BinaryIO, TextIO
 
 
 def say(text: str) -> None:
     """One line on standard error, control characters escaped; nobody listening is no error."""
     if sys.stderr is None:  # closed; print() would take standard output instead
         return
+    from tarcast.cli.colour import message
+
     try:
-        sys.stderr.write(printable(text) + "\n")
+        sys.stderr.write(message(printable(text), sys.stderr) + "\n")
         sys.stderr.flush()
     except (OSError, ValueError):
         silence(sys.stderr)
@@ -47,6 +50,33 @@ def put(text: str) -> None:
         silence(sys.stdout)
         if not isinstance(error, BrokenPipeError):
             raise os_error(OutputError, error, path=None, step="standard output") from None
+
+
+def put_bytes(data: bytes | memoryview) -> bool:
+    """Write `data` to standard output, perhaps later; False: it is closed, or its reader went away.
+
+    Raises:
+        OutputError: it can't be written, for example to a full disk.
+    """
+    return _of_bytes(lambda output: output.write(data))
+
+
+def flush_bytes() -> bool:
+    """Write what `put_bytes` kept; gives and raises what that does."""
+    return _of_bytes(lambda output: output.flush())
+
+
+def _of_bytes(work: Callable[[BinaryIO], object]) -> bool:
+    if sys.stdout is None:
+        return False
+    try:
+        work(sys.stdout.buffer)
+    except OSError as error:
+        silence(sys.stdout)
+        if not isinstance(error, BrokenPipeError):
+            raise os_error(OutputError, error, path=None, step="standard output") from None
+        return False
+    return True
 
 
 def silence(stream: TextIO) -> None:
