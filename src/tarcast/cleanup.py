@@ -6,7 +6,7 @@ from .errors import CleanupError, TarcastError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from types import TracebackType
     from typing import Self
 
@@ -59,7 +59,7 @@ class Cleanup:
         if failures:
             if primary is None:
                 raise CleanupError(failures)
-            _tell(primary, failures)
+            tell_failures(primary, failures)
         if interrupt is not None and error is None:
             raise interrupt
 
@@ -72,7 +72,8 @@ class Cleanup:
         self.run(error)
 
 
-def _tell(error: BaseException, failures: list[Exception]) -> None:
+def tell_failures(error: BaseException, failures: Sequence[Exception]) -> None:
+    """Have `error` say what failed when it was undone."""
     if isinstance(error, TarcastError):
         error.cleanup_errors = (*error.cleanup_errors, *failures)
     else:

@@ -111,10 +111,36 @@ class OutputError(TarcastError, OSError):
     exit_code = 4
 
 
+# What programs written for the standard library's tarfile may catch by the built-in class.
+
+
+class MissingError(InputError, FileNotFoundError):
+    """What is to be added is not there."""
+
+
+class ExistsError(OutputError, FileExistsError):
+    """The output of mode "x" is there already."""
+
+
+class EncodingError(OptionError, UnicodeError):
+    """A name cannot be written in the encoding of the archive."""
+
+
 class SessionError(TarcastError):
     """The client's session is not there, ended, or refuses what the export needs of it."""
 
     exit_code = 4
+
+
+class DaemonError(SessionError):
+    """For clients: the daemon cannot be reached, ended, refuses the export or failed at it.
+
+    Attributes:
+        code: the name of the gRPC status, such as "NOT_FOUND", or "".
+    """
+
+    exit_code = 3
+    code = ""
 
 
 class CleanupError(TarcastError):
@@ -126,7 +152,7 @@ class CleanupError(TarcastError):
 
     def __init__(self, errors: Sequence[Exception]) -> None:
         super().__init__("; ".join(map(str, errors)), step="clean up")
-        self.errors = tuple(errors)
+        self.errors: tuple[Exception, ...] = tuple(errors)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.errors,)

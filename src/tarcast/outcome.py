@@ -25,7 +25,7 @@ def user_path(roots: Sequence[tuple[bytes, bytes]], root: int, path: bytes) -> s
     if not roots:
         return None
     directory, prefix = roots[root]
-    inner = path.removeprefix(prefix).rstrip(b"/")
+    inner = (path.rstrip(b"/") + b"/").removeprefix(prefix).rstrip(b"/")  # the prefix alone is the directory
     return os.fsdecode(os.path.join(directory, inner) if inner else directory)
 
 
@@ -53,7 +53,7 @@ def _words(note: Note) -> tuple[str, str, str]:
     if step == "encode":
         return (
             "encode",
-            f"needs {seen} bytes of pax records for its extended attributes, and {_PAX_LIMIT} is the limit",
+            f"needs {seen} bytes of pax records for name and attributes, and {_PAX_LIMIT} is the limit",
             "remove some, or use on_error='skip' to leave them out",
         )
     if step == "read attribute":

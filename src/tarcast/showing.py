@@ -19,7 +19,7 @@ def resolved(mode: str, stream: TextIO | None, environ: Mapping[str, str]) -> st
         mode: auto, tty, plain, json or none. auto is tty on a terminal and none elsewhere; tty without a
             terminal is plain, and so are both on a terminal with TERM=dumb.
         stream: where it is to be shown; None if that is closed.
-        environ: where TERM is looked up. NO_COLOR needs no look: nothing here is coloured.
+        environ: where TERM is looked up. NO_COLOR needs no look: no progress is coloured.
 
     Raises:
         OptionError: `mode` is none of these.
@@ -27,14 +27,15 @@ def resolved(mode: str, stream: TextIO | None, environ: Mapping[str, str]) -> st
     if mode not in MODES:
         raise OptionError(f"progress can be {', '.join(MODES)}, not {mode!r}")
     if mode in ("auto", "tty"):
-        terminal = _is_terminal(stream)
+        terminal = is_terminal(stream)
         if terminal and environ.get("TERM") != "dumb":
             return "tty"
         return "plain" if terminal or mode == "tty" else "none"
     return mode
 
 
-def _is_terminal(stream: TextIO | None) -> bool:
+def is_terminal(stream: TextIO | None) -> bool:
+    """Whether `stream` leads to a terminal; None and closed streams don't."""
     try:
         return stream is not None and stream.isatty()
     except (AttributeError, ValueError):  # all that a stream must have is write; ValueError: it is closed

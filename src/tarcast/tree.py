@@ -87,11 +87,11 @@ class Opened:
     __slots__ = ("added", "added_fd", "added_mtime", "fd", "label")
 
     def __init__(self, fd: int, label: str) -> None:
-        self.fd = fd
-        self.label = label
+        self.fd: int = fd
+        self.label: str = label
         self.added: Sequence[tuple[bytes, bytes]] = ()
-        self.added_fd = -1
-        self.added_mtime = 0
+        self.added_fd: int = -1
+        self.added_mtime: int = 0
 
 
 class Tree:
@@ -133,19 +133,19 @@ class Tree:
     ) -> None:
         if not isinstance(path, (str, bytes, os.PathLike)):
             raise OptionError(f"a tree is a path, not {type(path).__name__}")
-        self.path = os.fspath(path)
+        self.path: str | bytes = os.fspath(path)
         if not self.path:
             raise OptionError("the path of a tree is empty", hint="use '.' for the current directory")
-        self.include = _patterns(include, "include")
-        self.exclude = _patterns(exclude, "exclude")
-        self.follow = _patterns(follow, "follow")
+        self.include: tuple[str | bytes, ...] | None = _patterns(include, "include")
+        self.exclude: tuple[str | bytes, ...] | None = _patterns(exclude, "exclude")
+        self.follow: tuple[str | bytes, ...] | None = _patterns(follow, "follow")
         if idmap is not None and not (hasattr(idmap, "uid") and hasattr(idmap, "gid")):
             raise OptionError(f"idmap must be an IDMap, not {type(idmap).__name__}", hint="see IDMap.parse")
-        self.idmap = idmap
-        self.epoch = check_epoch(epoch)
+        self.idmap: IDMap | None = idmap
+        self.epoch: int | None = check_epoch(epoch)
         if map is not None and not callable(map):
             raise OptionError(f"map must be callable, not {type(map).__name__}")
-        self.map = map
+        self.map: MapFunction | None = map
         self.opened = None
 
     def __repr__(self) -> str:

@@ -10,15 +10,31 @@ def counted(entries: int) -> str:
     return f"{entries:,} {'entry' if entries == 1 else 'entries'}"
 
 
-def amounts(entries: int, size: int, seconds: float) -> str:
-    """`12,345 entries, 1.23 GB in 0.52 s (2.37 GB/s)`."""
-    return f"{counted(entries)}, {human(size)}{pace(size, seconds)}"
+def amounts(entries: int | None, size: int, seconds: float) -> str:
+    """`12,345 entries, 1.23 GB in 0.52 s (2.37 GB/s)`; None: the entries are not known."""
+    return f"{'' if entries is None else f'{counted(entries)}, '}{human(size)}{pace(size, seconds)}"
 
 
 def pace(size: int, seconds: float) -> str:
     """` in 0.52 s (2.37 GB/s)`; without the rate where no time has passed."""
     rate = f" ({human(size / seconds)}/s)" if seconds > 0 else ""
     return f" in {seconds:.2f} s{rate}"
+
+
+def how_far(current: int, total: int | None) -> str:
+    """`1.23 GB of 4.56 GB (27 %)`; None: the total is not known."""
+    if total is None:
+        return human(current)
+    return f"{human(current)} of {human(total)} ({min(100 * current // total, 100) if total > 0 else 100} %)"
+
+
+def still(seconds: float | None) -> str:
+    """`, 12:34 left`, `, 1:02:03 left`; "" where it is not known."""
+    if seconds is None:
+        return ""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f", {hours}:{minutes:02}:{rest:02} left" if hours else f", {minutes}:{rest:02} left"
 
 
 def human(size: float) -> str:

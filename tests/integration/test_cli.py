@@ -71,8 +71,9 @@ def folder(tmp_path, monkeypatch):
 
 
 class TestStart:
-    def test_version(self):
-        done = run("--version")
+    @pytest.mark.parametrize("option", ["--version", "-V"])
+    def test_version(self, option):
+        done = run(option)
         assert (done.returncode, done.stderr) == (0, b"")
         assert re.fullmatch(rb"tarcast \d+\.\d+\.\d+\S*\n", done.stdout)
 
@@ -347,7 +348,10 @@ class TestSummary:
             "bytes_cloned": 0,
             "skipped": 0,
             "dropped": 0,
+            "compression": None,
             "digests": {"sha256": hashlib.sha256(data).hexdigest()},
+            "output_bytes": len(data),
+            "output_digests": {"sha256": hashlib.sha256(data).hexdigest()},
             "warnings": [],
             "warnings_lost": 0,
             "error": None,
@@ -436,7 +440,7 @@ class TestTerminal:
         assert process.returncode == 0
         drawn, _, last = text.rstrip("\r\n").rpartition("\r")
         assert last.startswith("tarcast: standard output: 4 entries, 67.1 MB in ")
-        assert re.search(r"\d[kM]?B, [\d.]+[kM]?B/s, 00:0\d, \d entr", drawn)
+        assert re.search(r"\d [kM]?B, [\d.]+ [kM]?B/s, 00:0\d, \d entr", drawn)
         assert "\n" not in drawn
         assert "?" not in drawn  # nothing of an unknown total, rate or time to go
 

@@ -219,6 +219,16 @@ def test_a_session_that_ends_fails_the_export(manager: SessionManager, tree: Pat
         TarExporter(manager).resolve(0).export(Source(ref=DirectoryRef(tree)), session.id)
 
 
+def test_progress_has_a_total_if_it_is_counted(manager: SessionManager, tree: Path) -> None:
+    reader, writer = progress.pipe()
+    exporter = TarExporter(manager, count_first=True).resolve(0)
+    with LocalSession(manager, io.BytesIO()) as session:
+        result = exporter.export(Source(ref=DirectoryRef(tree)), session.id, writer)
+    writer.close()
+    last = [update.status for update in reader][-1]
+    assert (last.total, last.current, last.eta) == (result.bytes_written, result.bytes_written, 0)
+
+
 def test_progress_tells_of_start_end_and_failure(manager: SessionManager, tree: Path) -> None:
     instance = TarExporter(manager).resolve(0)
     source = Source(ref=DirectoryRef(tree))

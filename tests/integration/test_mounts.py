@@ -15,7 +15,7 @@ from types import FrameType
 import pytest
 
 import tarcast
-import tarcast.snapshot.mounted
+import tarcast.snapshot.mounting
 from tarcast.errors import InputError, OptionError
 from tarcast.snapshot import DirectoryRef, ImageRef, LocalMounter, Mount, Mounts, OverlayRef, mounted
 from tests.support.faults import NOBODY, in_child

@@ -41,7 +41,19 @@ def run(command: list[str], where: Path) -> subprocess.CompletedProcess[str]:
     return done
 
 
-@pytest.mark.parametrize("document", ["README.md", "docs/guide.md"])
+@pytest.mark.parametrize(
+    "document",
+    [
+        "README.md",
+        "docs/compression.md",
+        "docs/guide.md",
+        "docs/index.md",
+        "docs/moving-from-tarfile.md",
+        "docs/sessions.md",
+        "docs/storage.md",
+        "docs/streaming.md",
+    ],
+)
 def test_python_blocks_run(checkout, document):
     found = blocks(document, "python")
     assert found
@@ -49,7 +61,13 @@ def test_python_blocks_run(checkout, document):
         run([sys.executable, "-c", block], checkout)
     made = {
         "README.md": ["both.tar", "docs.tar", "package.tar", "rootfs.tar"],
-        "docs/guide.md": ["rootfs.tar", "safe.tar"],
+        "docs/compression.md": [],
+        "docs/guide.md": ["counted.tar", "rootfs.tar", "safe.tar"],
+        "docs/index.md": ["docs.tar"],
+        "docs/moving-from-tarfile.md": ["layer.tar"],
+        "docs/sessions.md": ["received.tar"],
+        "docs/storage.md": ["docs.tar"],
+        "docs/streaming.md": ["streamed.tar"],
     }[document]
     assert sorted(p.name for p in checkout.glob("*.tar")) == made
 
@@ -66,6 +84,11 @@ def test_shell_blocks_run(checkout):
     assert "src/tarcast/write.py" in listed
     assert not [n for n in listed if n.endswith(".so")]
     assert run(["tar", "-tf", "all.tar"], checkout).stdout.split()[0] == "linux_amd64/"
+
+
+def test_the_shell_blocks_about_indexes_run(checkout):
+    for block in blocks("docs/index.md", "sh"):
+        run(["bash", "-e", "-c", block], checkout)
 
 
 def test_make_targets_exist():

@@ -173,8 +173,11 @@ def test_subvolumes_share_their_blocks_too(disks: MakeDirectory, threads: int) -
         capture_output=True,
     )
     assert len({os.stat(disk / "t" / path).st_dev for path in ("a", "sub/f", "sub/below/f", "snap/f")}) == 4
-    want = copied(disk / "t")
-    result = export(disk / "t", disk / "out.tar", threads=threads)
+    # Where a snapshot leaves a subvolume out there is a directory that is on no disk: when the kernel has
+    # dropped it from its cache, its times are those of the next look at it.
+    with os.scandir(disk / "t" / "snap" / "below"):
+        want = copied(disk / "t")
+        result = export(disk / "t", disk / "out.tar", threads=threads)
     assert_same_archive((disk / "out.tar").read_bytes(), want)
     assert (
         result.bytes_cloned

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import tarcast
-import tarcast.snapshot.mounted
+import tarcast.snapshot.mounting
 from tarcast.errors import InputError
 from tarcast.idmap import IDMap
 from tarcast.snapshot import DirectoryRef, ImageRef, LocalMounter, Mount, OverlayRef, mounted

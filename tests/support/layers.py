@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import tarcast
-import tarcast.snapshot.mounted
+import tarcast.snapshot.mounting
 from tarcast.snapshot import mounted
 
 assert encodings.ascii  # a child without privileges may not read the standard library

@@ -10,6 +10,9 @@ import threading
 from pathlib import Path
 from typing import NamedTuple
 
+# Images of another run of the tests, at the same time, are none of this one's.
+_PLACES = tuple(filter(None, (tempfile.gettempdir(), os.environ.get("TARCAST_SCRATCH"), "/var/tmp")))
+
 
 class Leftovers(NamedTuple):
     """What there is now of all that an export makes for a while."""
@@ -25,7 +28,7 @@ def left() -> Leftovers:
     """Take stock."""
     gc.collect()  # tracebacks hold what their frames hold
     loops = subprocess.run(
-        ["losetup", "-n", "-O", "NAME,BACK-FILE"], capture_output=True, text=True, check=True
+        ["losetup", "-n", "-O", "BACK-FILE,NAME"], capture_output=True, text=True, check=True
     )
     descriptors = []
     for name in os.listdir("/proc/self/fd"):
@@ -35,7 +38,7 @@ def left() -> Leftovers:
             continue
     return Leftovers(
         Path("/proc/self/mountinfo").read_text().splitlines(),
-        loops.stdout.splitlines(),
+        [line for line in loops.stdout.splitlines() if line.startswith(_PLACES)],
         sorted(descriptors),
         threading.active_count(),
         sorted(

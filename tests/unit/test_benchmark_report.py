@@ -11,12 +11,15 @@ from pathlib import Path
 import pytest
 
 from benchmarks import memory, report
-from benchmarks.check import TreeFacts, count_entries, difference, tree_facts
-from benchmarks.machine import cpu_model, facts, file_system, page_reporting
+from benchmarks.check import count_entries, difference
+from benchmarks.machine import facts
 from benchmarks.report import HEADINGS, Row, Work
-from benchmarks.stats import paired_range, ratio, running_order, summarize
+from benchmarks.stats import paired_range
 from benchmarks.workloads import make
 from tarcast import write_tar
+from tarcast.bench.machine import cpu_model, file_system, page_reporting
+from tarcast.bench.stats import ratio, running_order, summarize
+from tarcast.bench.tree import TreeFacts, tree_facts
 
 
 def row(name: str, seconds: list[float], **more: object) -> Row:

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from tarcast import cli
-from tarcast.cli import create
+from tarcast.cli import create, running
 from tarcast.cli.progress import Display, Json, Silent
 from tarcast.cli.report import WARNINGS_SHOWN, Outcome, show, summary
 from tarcast.errors import Cancelled, InputError, OptionError, OutputError
@@ -37,6 +37,9 @@ def result(**changes: object) -> SimpleNamespace:
         "skipped": 0,
         "dropped": 0,
         "digests": {},
+        "output_bytes": 10,
+        "output_digests": {},
+        "compression": None,
         "warnings": [],
         "warnings_lost": 0,
     }
@@ -120,8 +123,8 @@ def test_summary_of_a_failure_counts_up_to_the_last_report():
         (OutputError("no"), 4, "tarcast: error: no"),
         (Cancelled("stopped"), 130, "tarcast: error: stopped"),
         (KeyboardInterrupt(), 130, "tarcast: interrupted"),
-        (create.Ended(signal.SIGTERM), 143, "tarcast: terminated"),
-        (create.Ended(signal.SIGHUP), 129, "tarcast: hung up"),
+        (running.Ended(signal.SIGTERM), 143, "tarcast: terminated"),
+        (running.Ended(signal.SIGHUP), 129, "tarcast: hung up"),
         (OSError(errno.EIO, "x", "p"), 3, "tarcast: error: p: Input/output error [EIO]"),
         (OSError(errno.EIO, "x", "out"), 4, "tarcast: error: out: Input/output error [EIO]"),
         (
@@ -164,3 +167,24 @@ def test_signals_are_left_as_they_were():
     before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
     cli.main(["create", "/no/such/directory", "-o", "/no/such/output", "--quiet"])
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)] == before
+
+
+def test_final_line_says_which_digest_is_which(capsys):
+    outcome = Outcome()
+    outcome.finished(
+        result(
+            output_bytes=2 * 10**8,
+            compression="gzip:6 (zlib 1.3)",
+            digests={"sha256": "ab"},
+            output_digests={"sha256": "cd"},
+        )
+    )
+    assert shown(outcome, Display(), capsys) == [
+        "tarcast: o\\x1b.tar: 12,345 entries, 1.00 GB in 0.50 s (2.00 GB/s), "
+        "200 MB written as gzip:6 (zlib 1.3), sha256 of the archive ab, sha256 of the file cd"
+    ]
+    values = summary(outcome, Display())
+    assert values["digests"] == {"sha256": "ab"}
+    assert values["output_digests"] == {"sha256": "cd"}
+    assert values["output_bytes"] == 2 * 10**8
+    assert values["compression"] == "gzip:6 (zlib 1.3)"

@@ -12,6 +12,20 @@ import pytest
 from tarcast._core.inroot import open_in_root
 
 
+@pytest.fixture(autouse=True, scope="module")
+def needs_openat2() -> None:
+    """Skips where the kernel, or what emulates it, has no openat2(2)."""
+    here = os.open(".", os.O_RDONLY)
+    try:
+        os.close(open_in_root(here, b".", os.O_RDONLY))
+    except OSError as error:
+        if error.errno != errno.ENOSYS:
+            raise
+        pytest.skip("needs openat2(2): Linux 5.6")
+    finally:
+        os.close(here)
+
+
 @pytest.fixture
 def root(tmp_path: Path) -> Iterator[int]:
     """inside/ with a file and links, next to a file that must not be reached."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import io
 import os
+import pickle
 import threading
 import time
 from pathlib import Path
@@ -41,6 +42,21 @@ def test_kept_slices_stay_as_they_were(tree: Path, digest: list[str]) -> None:
     assert len(keeper.parts) > 3
     gc.collect()
     assert b"".join(keeper.parts) == plain.getvalue()
+
+
+def test_buffers_of_the_view_itself_stay_as_they_were(tree: Path) -> None:
+    """A view that is exported cannot be released: an array over it, a send in another thread."""
+    plain = io.BytesIO()
+    write_tar(tree, plain)
+    kept: list[pickle.PickleBuffer] = []
+
+    class Sink:
+        def write(self, view: memoryview) -> None:
+            kept.append(pickle.PickleBuffer(view))
+
+    write_tar(tree, Sink())
+    gc.collect()
+    assert b"".join(kept) == plain.getvalue()
 
 
 def test_view_itself_is_released(tree: Path) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tarcast._core._testing import LinkTable
+from tarcast._core._testing import clear_links
+from tarcast._core.links import LinkTable
 
 TOP = 2**64 - 1
 
@@ -73,6 +74,13 @@ def test_links_takes_extreme_numbers_and_long_names() -> None:
     assert table.find(0, TOP) == b"d"
 
 
+def test_links_keeps_the_first_name() -> None:
+    table = LinkTable()
+    table.add(1, 2, b"first")
+    table.add(1, 2, b"second")
+    assert table.find(1, 2) == b"first"
+
+
 def test_links_grows_to_many_inodes() -> None:
     table = LinkTable()
     count = 100_000
@@ -97,13 +105,13 @@ def test_links_forgets_everything_when_cleared() -> None:
     table = LinkTable()
     for i in range(1000):
         table.add(1, i, b"old %d" % i)
-    table.clear()
+    clear_links(table)
     assert not any(table.find(1, i) for i in range(1000))
     table.add(1, 500, b"new")
     assert table.find(1, 500) == b"new"
     assert table.find(1, 499) is None
-    table.clear()
-    table.clear()
+    clear_links(table)
+    clear_links(table)
     assert table.find(1, 500) is None
 
 

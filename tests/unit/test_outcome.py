@@ -133,7 +133,7 @@ def test_failure_of_too_many_attributes_says_how_many() -> None:
     error = failure(note("encode", seen=1048577), ROOTS, "out.tar")
     assert type(error) is InputError
     assert str(error) == (
-        "/src/one/dir/f: encode: needs 1048577 bytes of pax records for its extended attributes, and 1048576 "
+        "/src/one/dir/f: encode: needs 1048577 bytes of pax records for name and attributes, and 1048576 "
         "is the limit; remove some, or use on_error='skip' to leave them out"
     )
 

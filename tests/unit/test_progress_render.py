@@ -47,7 +47,10 @@ def news(id: str, seconds: float, status: object = None, **fields: object) -> Up
             "done, 12,345 entries, 1.23 GB in 0.52 s (2.37 GB/s)",
         ),
         (news("sending tarball", 0.5, entries=3, error="disk\nfull"), "failed after 0.5 s: disk\\nfull"),
-        (news("sending tarball", 2.0, current=500, total=2000), "500 B of 2.00 kB in 2.00 s (250 B/s)"),
+        (
+            news("sending tarball", 2.0, current=500, total=2000),
+            "500 B of 2.00 kB (25 %) in 2.00 s (250 B/s), 0:06 left",
+        ),
         (news("sending tarball", 2.0, entries=1), "1 entry in 2.00 s"),
         (news("sending tarball", 2.0), "running for 2.0 s"),
         (news("sending tarball", 2.0, completed=1002.0), "done in 2.00 s"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tarcast.wording import amounts, counted, human, json_text, pace
+from tarcast.wording import amounts, counted, how_far, human, json_text, pace, still
 
 
 @pytest.mark.parametrize(
@@ -44,3 +44,30 @@ def test_json_text():
     assert json_text(None) is None
     assert json_text("a\nö") == "a\nö"
     assert json_text("a\udcff") == "a\\xff"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (None, ""),
+        (0.4, ", 0:00 left"),
+        (7.0, ", 0:07 left"),
+        (754.0, ", 12:34 left"),
+        (3723.0, ", 1:02:03 left"),
+    ],
+)
+def test_still(seconds, text):
+    assert still(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("current", "total", "text"),
+    [
+        (5, None, "5 B"),
+        (999, 1000, "999 B of 1.00 kB (99 %)"),
+        (2000, 1000, "2.00 kB of 1.00 kB (100 %)"),
+        (0, 0, "0 B of 0 B (100 %)"),
+    ],
+)
+def test_how_far(current, total, text):
+    assert how_far(current, total) == text

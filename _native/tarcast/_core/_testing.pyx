@@ -8,7 +8,7 @@ from tarcast._core.collect cimport clean_rooted
 from tarcast._core.dirfd cimport Dirfd, dirfd_drop, dirfd_new
 from tarcast._core.entry cimport Entry, Xattr
 from tarcast._core.header cimport Plan, header_align, header_plan, header_write
-from tarcast._core.links cimport Links, links_add, links_clear, links_find
+from tarcast._core.links cimport LinkTable, links_clear
 from tarcast._core.match cimport PatternList, match_path
 from tarcast._core.posix cimport (
     DT_DIR, O_CLOEXEC, O_DIRECTORY, O_NOFOLLOW, O_RDONLY, openat, tc_fstat, tc_stat,
@@ -188,27 +188,6 @@ def clean(bytes path):
     return bytes(out[:length])
 
 
-cdef class LinkTable:
-    """The table of first names, for tests."""
-
-    cdef Links links
-
-    def __cinit__(self):
-        memset(&self.links, 0, sizeof(Links))
-
-    def __dealloc__(self):
-        links_clear(&self.links)
-
-    def find(self, dev, ino):
-        cdef const char* name = NULL
-        cdef size_t length = 0
-        if links_find(&self.links, dev, ino, &name, &length):
-            return name[:length]
-        return None
-
-    def add(self, dev, ino, bytes name):
-        if not links_add(&self.links, dev, ino, PyBytes_AsString(name), len(name)):
-            raise MemoryError
-
-    def clear(self):
-        links_clear(&self.links)
+def clear_links(LinkTable table not None):
+    """What the core does between two trees."""
+    links_clear(&table.links)

@@ -12,7 +12,9 @@ from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, memset
 
 from tarcast._core.chunk cimport Chunk
+from tarcast._core.count cimport COUNTED_ALL, COUNTED_NO_MEMORY, Counted, Tally, count_run
 from tarcast._core.entry cimport Entry, Xattr
+from tarcast._core.links cimport Links, LinkTable
 from tarcast._core.match cimport PatternList
 from tarcast._core.note cimport FATAL, NOTICE, Severity
 from tarcast._core.pool cimport COMPLETE, NO_MEMORY, Outcome, pool_run, run_free
@@ -132,6 +134,10 @@ cdef class Export:
         align: bodies of 64 KiB and more begin on a multiple of 4096 bytes, and share blocks with their files where
             the output is a file on the same file system and that can do it.
         sparse: files with holes become sparse entries.
+        part: what is written is a part of an archive: no zero blocks end it, and this LinkTable holds the first
+            names of inodes in the parts before, and then also those of this one, which has one tree. None: the whole.
+        named: a tree with a prefix is a directory of that name: its own entry comes first, targets of symlinks
+            stay as they are.
         threads: workers that archive at once, the calling thread included; 0 for one a core of
             `cores`, and more while they wait for storage. Callables are always called on the calling thread.
         memory: bytes of archive held in memory at once.
@@ -144,13 +150,14 @@ cdef class Export:
     cdef list arrays                # addresses of Range and Added arrays, to be freed
     cdef list kept                  # Python objects behind pointers
     cdef dict replaced              # attributes that a map callable gave, by the buffer that points to them
-    cdef readonly object write
-    cdef readonly object observer
-    cdef readonly object on_tick_call
+    cdef object write
+    cdef object observer
+    cdef object on_tick_call
     cdef readonly list notes
     cdef readonly size_t notes_lost
     cdef readonly object failure
     cdef object raised
+    cdef LinkTable links
     cdef bint started
     cdef int process                # that called `run`
 
@@ -164,7 +171,7 @@ cdef class Export:
         self.notes = []
 
     def __init__(self, roots, *, int fd=-1, write=None, observer=None, on_tick=None, bint skip_errors=False,
-                 bint align=False, bint sparse=False, size_t threads=1, size_t cores=1, size_t memory=33554432,
+                 bint align=False, bint sparse=False, part=None, bint named=False, size_t threads=1, size_t cores=1, size_t memory=33554432,
                  outputs=()):
         if self.kept or self.roots != NULL:
             raise RuntimeError("an Export cannot be configured twice")
@@ -190,6 +197,9 @@ cdef class Export:
         self.r.align = align
         self.r.output.aligned = align
         self.r.sparse = sparse
+        self.links = <LinkTable?>part if part is not None else None
+        self.r.part = part is not None
+        self.r.named = named
         self.r.threads = threads
         self.r.cores = cores
         self.r.memory = memory
@@ -289,8 +299,15 @@ cdef class Export:
             raise RuntimeError("an Export runs once")
         self.started = True
         self.process = getpid()
+        if self.links is not None:
+            self.r.links = self.links.links
+            memset(&self.links.links, 0, sizeof(Links))
         with nogil:
             outcome = pool_run(&self.r)
+        if self.links is not None:
+            self.links.links = self.r.links
+            memset(&self.r.links, 0, sizeof(Links))
+        with nogil:
             run_free(&self.r)
         self.replaced.clear()
         if self.raised is not None:
@@ -300,6 +317,27 @@ cdef class Export:
         if outcome == NO_MEMORY:
             raise MemoryError
         return outcome == COMPLETE
+
+    def count(self):
+        """(entries, bytes of archive) that `run`, to be called later, will write; None: it was cancelled.
+
+        No data is read. Map callables are not called, and the tree may change until `run`. Raises whatever
+        `on_tick` raised, KeyboardInterrupt included, and MemoryError.
+        """
+        cdef Tally tally
+        cdef Counted outcome
+        if self.started:
+            raise RuntimeError("what an Export writes is counted before it runs")
+        self.process = getpid()
+        with nogil:
+            outcome = count_run(&self.r, &tally)
+        if self.raised is not None:
+            raised = self.raised
+            self.raised = None
+            raise raised
+        if outcome == COUNTED_NO_MEMORY:
+            raise MemoryError
+        return (tally.entries, tally.size) if outcome == COUNTED_ALL else None
 
     def cancel(self):
         """Make `run` stop soon, from any thread: within 100 ms unless the kernel is waiting for a disk."""
@@ -378,7 +416,10 @@ cdef class Export:
             try:
                 call(view)
             finally:
-                view.release()
+                try:
+                    view.release()
+                except BufferError:     # something reads it through the view itself: a send in another thread, an array
+                    pass
                 if lent.exports:
                     self.give_away(lent)
         except BaseException as error:

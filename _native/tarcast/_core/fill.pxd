@@ -4,6 +4,7 @@
 # on everything before it (hard links, parents written late, places) waits until
 # the piece is in turn. No GIL; the map hook takes it itself.
 
+from tarcast._core.collect cimport Found
 from tarcast._core.piece cimport Piece
 from tarcast._core.run cimport Run, Worker
 
@@ -11,3 +12,7 @@ from tarcast._core.run cimport Run, Worker
 cdef int worker_init(Worker* worker, Run* run, size_t number) noexcept nogil
 cdef void worker_free(Worker* worker) noexcept nogil
 cdef Piece* fill_piece(Worker* worker, Piece* piece, bint* failed) noexcept nogil
+# What `count` needs to know too:
+cdef bint may_be_linked(const Found* found) noexcept nogil
+cdef bint may_be_aligned(const Run* run, const Found* found) noexcept nogil
+cdef bint is_output(const Run* run, const Found* found) noexcept nogil

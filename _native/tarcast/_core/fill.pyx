@@ -2,7 +2,7 @@
 
 from libc.errno cimport errno
 from libc.stdint cimport int64_t, uint64_t
-from libc.string cimport memset
+from libc.string cimport memcmp, memset
 
 from tarcast._core.batch cimport (
     BATCH_ADDED, BATCH_END, BATCH_ITEMS, BATCH_NAME, BATCH_OPENED, BATCH_PASSED, BATCH_TOP, Batch, BatchItem,
@@ -145,6 +145,18 @@ cdef bint wants_turn(const Run* run, const Found* found) noexcept nogil:
     return may_be_linked(found) or may_be_aligned(run, found)
 
 
+cdef bint linked_before(const Worker* worker, const Found* found, Entry* entry) noexcept nogil:
+    """Is it in the archive under another name? Then that is the entry's link."""
+    if not links_find(&worker.run.links, found.st.dev, found.st.ino, &entry.link, &entry.link_length):
+        return False
+    # A part of an archive may bring a name once more, and it cannot be a link to itself.
+    if entry.link_length == worker.path_length and memcmp(entry.link, worker.path, worker.path_length) == 0:
+        entry.link = b""
+        entry.link_length = 0
+        return False
+    return True
+
+
 cdef int dress(Worker* worker, Scratch* scratch, const Found* found, int dirfd, const char* name,
                Entry* entry) noexcept nogil:
     """All of `entry` but its archive name, mapped; or LEFT_OUT."""
@@ -152,16 +164,17 @@ cdef int dress(Worker* worker, Scratch* scratch, const Found* found, int dirfd, 
     cdef Status status
     cdef int64_t mtime_ns
     cdef int result
+    # Where trees lie side by side a target that begins at the root stays in its tree.
+    cdef size_t moved = 0 if run.named else worker.root.prefix_length
     entry.link = b""
     entry.link_length = 0
     if not remap_stat(&worker.root.remap, &found.st, entry, &mtime_ns):
         tc_add(&run.control.dropped, 1)
         return LEFT_OUT
     if entry.type == c'2':
-        if collect_link(scratch, dirfd, name, worker.root.prefix, worker.root.prefix_length, entry, &status) != 0:
+        if collect_link(scratch, dirfd, name, worker.root.prefix, moved, entry, &status) != 0:
             return LEFT_OUT if problem(worker, &status, NULL) == DONE else STOP
-    elif may_be_linked(found) and links_find(&run.links, found.st.dev, found.st.ino, &entry.link,
-                                             &entry.link_length):
+    elif may_be_linked(found) and linked_before(worker, found, entry):
         entry.type = c'1'
         entry.size = 0
     result = load_attributes(worker, scratch, found.fd, dirfd, name, entry)
@@ -236,6 +249,8 @@ cdef int put_opened(Worker* worker, BatchItem* item, char* path, Found* found) n
     cdef Status status
     cdef int result
     cdef Sparse* sparse = NULL
+    cdef const char* first = NULL
+    cdef size_t first_length = 0
     cdef bint directory = (found.st.mode & <unsigned int>S_IFMT) == <unsigned int>S_IFDIR
     cdef int dirfd = item.dir.fd
     cdef const char* name = path + item.path_length - item.name_length
@@ -249,7 +264,8 @@ cdef int put_opened(Worker* worker, BatchItem* item, char* path, Found* found) n
         fail(&status, STEP_OPEN, found.open_error)
         return problem(worker, &status, NULL)
     if may_be_linked(found) and entry.type != c'1' and entry.type != c'2':
-        if not links_add(&run.links, found.st.dev, found.st.ino, path, item.path_length):
+        if not links_find(&run.links, found.st.dev, found.st.ino, &first, &first_length) \
+                and not links_add(&run.links, found.st.dev, found.st.ino, path, item.path_length):
             return out_of_memory(worker)
     if not tc_observe(&item.dir.settled) and put_ancestors(worker, item) != DONE:
         return STOP
@@ -375,6 +391,8 @@ cdef int put_top(Worker* worker) noexcept nogil:
 cdef int put_end(Worker* worker) noexcept nogil:
     """The two zero blocks that end an archive."""
     cdef Chunk* chunk = worker.piece.chunk
+    if worker.run.part:
+        return DONE
     if not chunk_reserve(chunk, 2 * BLOCK):
         return out_of_memory(worker)
     memset(chunk.data + chunk.length, 0, 2 * BLOCK)

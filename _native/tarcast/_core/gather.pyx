@@ -7,12 +7,12 @@ from tarcast._core.batch cimport (
     BatchItem, batch_add,
 )
 from tarcast._core.collect cimport Found, collect_open
-from tarcast._core.dirfd cimport Dirfd, dirfd_drop, dirfd_new
+from tarcast._core.dirfd cimport Dirfd, dirfd_drop, dirfd_new, dirfd_take
 from tarcast._core.gather cimport GATHERED_ALL, GATHERED_SOME, GATHERED_STARVED, Gathered
 from tarcast._core.pending cimport pending_spare
 from tarcast._core.posix cimport (
     DT_DIR, DT_REG, EACCES, EMFILE, ENFILE, ENOMEM, O_CLOEXEC, O_DIRECTORY, O_RDONLY, S_IFDIR, S_IFMT, close, openat,
-    tc_observe,
+    tc_fstat, tc_observe,
 )
 from tarcast._core.run cimport Added, Root, Run
 from tarcast._core.status cimport STEP_CALLBACK, STEP_MEMORY, STEP_READ_DIR, Status, fail
@@ -101,6 +101,20 @@ cdef bint put_added_before(Run* run, Batch* batch, const Item* item) noexcept no
     return True
 
 
+cdef bint add_itself(Run* run, Batch* batch, Dirfd* dir) noexcept nogil:
+    """The tree's directory as an entry of the name that is the prefix. False: the batch has a problem instead."""
+    cdef const Root* root = &run.roots[run.tree]
+    cdef BatchItem* added = batch_add(batch, BATCH_OPENED, dir, root.prefix, root.prefix_length - 1, 0)
+    if added == NULL:
+        out_of_memory(batch)
+        return False
+    added.type = DT_DIR
+    added.own = dirfd_take(dir)
+    if tc_fstat(dir.fd, &added.st) != 0:
+        added.open_error = errno        # then walk_begin fails too
+    return True
+
+
 cdef int begin_tree(Run* run, Batch* batch, bint alone) noexcept nogil:
     """The next tree's first item, if it has a directory of its own, and its walk. -1: nothing comes of it."""
     cdef const Root* root = &run.roots[run.tree]
@@ -115,7 +129,7 @@ cdef int begin_tree(Run* run, Batch* batch, bint alone) noexcept nogil:
         fd = -1
     if fd < 0 and starved(error) and not alone:
         return 1
-    if root.prefix_length and batch_add(batch, BATCH_TOP, NULL, root.prefix, root.prefix_length, 0) == NULL:
+    if root.prefix_length and not run.named and batch_add(batch, BATCH_TOP, NULL, root.prefix, root.prefix_length, 0) == NULL:
         if fd >= 0:
             close(fd)
         out_of_memory(batch)
@@ -126,6 +140,9 @@ cdef int begin_tree(Run* run, Batch* batch, bint alone) noexcept nogil:
         dir = dirfd_new(fd, True, &run.queue.dirfds)
         if dir == NULL:
             out_of_memory(batch)
+            return -1
+        if root.prefix_length and run.named and not add_itself(run, batch, dir):
+            dirfd_drop(dir)
             return -1
         result = walk_begin(&run.walker, dir, root.prefix, root.prefix_length, root.includes, root.excludes, &status)
         dirfd_drop(dir)

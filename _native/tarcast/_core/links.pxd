@@ -22,6 +22,10 @@ cdef struct Links:
     size_t names_capacity
 
 
+cdef class LinkTable:
+    cdef Links links
+
+
 cdef bint links_find(const Links* links, uint64_t dev, uint64_t ino, const char** name, size_t* length) noexcept nogil
 cdef bint links_add(Links* links, uint64_t dev, uint64_t ino, const char* name, size_t length) noexcept nogil
 cdef void links_clear(Links* links) noexcept nogil

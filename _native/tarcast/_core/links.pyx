@@ -6,6 +6,9 @@ from libc.string cimport memcpy, memset
 
 from tarcast._core.links cimport Links, Slot
 
+cdef extern from "Python.h":
+    char* PyBytes_AsString(object) except NULL
+
 
 cdef size_t home(const Links* links, uint64_t dev, uint64_t ino) noexcept nogil:
     cdef uint64_t h = (ino ^ (dev << 32) ^ (dev >> 32)) * <uint64_t>0x9E3779B97F4A7C15
@@ -85,3 +88,29 @@ cdef void links_clear(Links* links) noexcept nogil:
     free(links.slots)
     free(links.names)
     memset(links, 0, sizeof(Links))
+
+
+cdef class LinkTable:
+    """A table for an archive that several exports, and others, write to."""
+
+    def __cinit__(self):
+        memset(&self.links, 0, sizeof(Links))
+
+    def __dealloc__(self):
+        links_clear(&self.links)
+
+    def find(self, uint64_t dev, uint64_t ino):
+        """The first name of the inode, or None."""
+        cdef const char* name = NULL
+        cdef size_t length = 0
+        if links_find(&self.links, dev, ino, &name, &length):
+            return name[:length]
+        return None
+
+    def add(self, uint64_t dev, uint64_t ino, bytes name not None):
+        """Remember `name`, which is not empty, unless the inode has one already."""
+        cdef const char* first = NULL
+        cdef size_t length = 0
+        if not links_find(&self.links, dev, ino, &first, &length) \
+                and not links_add(&self.links, dev, ino, PyBytes_AsString(name), len(name)):
+            raise MemoryError

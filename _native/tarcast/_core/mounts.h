@@ -64,8 +64,14 @@ enum {
 #ifdef __linux__
 #define TC_CALL(...) syscall(__VA_ARGS__)
 #else
-#define TC_CALL(...) (errno = ENOSYS, -1)
 #define O_PATH 0
+static inline long tc_no_call(long number, ...)
+{
+    (void)number;
+    errno = ENOSYS;
+    return -1;
+}
+#define TC_CALL tc_no_call
 #endif
 
 /* One call of fsconfig(2). */

@@ -470,6 +470,13 @@ static inline int tc_is_pipe(int fd)
     return fstat(fd, &st) == 0 && S_ISFIFO(st.st_mode);
 }
 
+/* By number: the headers of manylinux2014 are older than the call (Linux 4.6). */
+#if defined(__linux__) && defined(__x86_64__) && defined(__LP64__)
+#define TC_SYS_pwritev2 328
+#elif defined(__linux__) && defined(__aarch64__)
+#define TC_SYS_pwritev2 287
+#endif
+
 /* Write what fits now without waiting, whatever the descriptor's own flags say
  * (they are shared with other processes, so they are not ours to change).
  * EAGAIN: nothing fits now. Falls back to at most PIPE_BUF bytes, which a
@@ -483,10 +490,10 @@ static inline ssize_t tc_write_nowait(int fd, int kind, const char *data, size_t
         return send(fd, data, size, MSG_DONTWAIT);
 #endif
     }
-#if defined(__linux__) && defined(SYS_pwritev2)
+#ifdef TC_SYS_pwritev2
     struct iovec part = {(void *)(uintptr_t)data, size};
     const int nowait = 0x8; /* RWF_NOWAIT */
-    long got = syscall(SYS_pwritev2, fd, &part, 1L, -1L, -1L, nowait);
+    long got = syscall(TC_SYS_pwritev2, fd, &part, 1L, -1L, -1L, nowait);
     if (got >= 0 || (errno != EOPNOTSUPP && errno != ENOSYS && errno != EINVAL && errno != EPERM))
         return got;
 #endif

@@ -67,6 +67,8 @@ cdef struct Run:
     bint skip_errors
     bint align                  # large bodies begin on a block
     bint sparse                 # files with holes become sparse entries
+    bint part                   # of a longer archive: it does not end here
+    bint named                  # trees with a prefix are directories of that name, with their own entries and links
     size_t threads              # workers, the calling thread included; 0: as many as pay off
     size_t cores                # that this process may use
     size_t memory               # bytes of chunks

@@ -1,5 +1,6 @@
 from collections.abc import Callable, Iterable, Sequence
 
+from .links import LinkTable
 from .match import PatternList
 
 # (only a notice, step, errno, index of the tree, archive path, attribute, expected bytes, seen bytes)
@@ -26,11 +27,14 @@ class Export:
         skip_errors: bool = False,
         align: bool = False,
         sparse: bool = False,
+        part: LinkTable | None = None,
+        named: bool = False,
         threads: int = 1,
         cores: int = 1,
         memory: int = 33554432,
         outputs: Iterable[tuple[int, int]] = (),
     ) -> None: ...
+    def count(self) -> tuple[int, int] | None: ...
     def run(self) -> bool: ...
     def cancel(self) -> None: ...
     def current_path(self) -> bytes: ...

@@ -1,5 +1,7 @@
 """Compiled pattern lists; tarcast.patterns makes them, the walk uses them."""
 
+from typing import Self
+
 # (head, tail, to_end, items): see match.pxd
 CompiledLine = tuple[bytes, bytes, bool, tuple[tuple[int, int], ...]]
 # (mode, negated, needle, bare, bare_is_glob, lines)
@@ -8,7 +10,7 @@ CompiledPattern = tuple[int, bool, bytes, bytes, bool, tuple[CompiledLine, ...]]
 class PatternList:
     """A compiled pattern list. Made by tarcast.patterns.compile_patterns, used by the walk."""
 
-    def __init__(self, compiled: tuple[tuple[tuple[int, ...], ...], tuple[CompiledPattern, ...]]) -> None: ...
+    def __new__(cls, compiled: tuple[tuple[tuple[int, ...], ...], tuple[CompiledPattern, ...]]) -> Self: ...
     @property
     def count(self) -> int:
         """Number of patterns."""

@@ -40,19 +40,19 @@ class Attributes:
     __slots__ = ("attestation_prefix", "epoch", "epoch_given", "platform_split", "values")
 
     def __init__(self, values: Mapping[str, str]) -> None:
-        self.values = dict(values)
+        self.values: dict[str, str] = dict(values)
         for name, value in self.values.items():
             if name not in KNOWN:
                 raise OptionError(f"unknown attribute {name!r}", hint=f"known are {', '.join(KNOWN)}")
             if not isinstance(value, str):
                 raise _malformed(name, value, "text")
-        self.epoch_given = EPOCH in self.values
-        self.epoch = parse_epoch(self.values.get(EPOCH, ""), f"attribute {EPOCH}")
+        self.epoch_given: bool = EPOCH in self.values
+        self.epoch: int | None = parse_epoch(self.values.get(EPOCH, ""), f"attribute {EPOCH}")
         split = self.values.get(PLATFORM_SPLIT)
         if split is not None and split not in _TRUE | _FALSE:
             raise _malformed(PLATFORM_SPLIT, split, "true or false")
-        self.platform_split = None if split is None else split in _TRUE
-        self.attestation_prefix = self.values.get(ATTESTATION_PREFIX, "")
+        self.platform_split: bool | None = None if split is None else split in _TRUE
+        self.attestation_prefix: str = self.values.get(ATTESTATION_PREFIX, "")
 
 
 def _malformed(name: str, value: object, expected: str) -> OptionError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import os
 import stat
 import threading
@@ -15,7 +16,7 @@ from tarcast.errors import Cancelled, InputError, OptionError, SessionError, os_
 from tarcast.limits import MEMORY_LIMIT
 from tarcast.progress import one_off
 from tarcast.session import file_writer
-from tarcast.snapshot.mounted import mount_tree
+from tarcast.snapshot.mounting import mount_tree
 from tarcast.snapshot.scratch import ScratchDirectory
 from tarcast.tree import Opened, Tree
 from tarcast.write import check_workers, write_tar
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from tarcast.write import Cancel
 
     from .attestation import Attestation
-    from .source import Source
+    from .source import Exportable, Source
 
 NAME = "exporting to client tarball"
 TYPE = "tar"
@@ -47,11 +48,13 @@ class TarExporter:
     Args:
         session_manager: knows the clients.
         session_timeout: how long to wait for a client's session, in seconds.
-        threads, memory_limit: as for `write_tar`.
+        threads, memory_limit, count_first: as for `write_tar`; without progress nothing is counted.
 
     Raises:
         OptionError: one of them makes no sense.
     """
+
+    type = TYPE
 
     def __init__(
         self,
@@ -60,6 +63,7 @@ class TarExporter:
         session_timeout: float = 5.0,
         threads: int | None = None,
         memory_limit: int = MEMORY_LIMIT,
+        count_first: bool = False,
     ) -> None:
         if not callable(getattr(session_manager, "get", None)):
             raise OptionError(f"{session_manager!r} is no session manager", hint="make one: SessionManager()")
@@ -70,10 +74,13 @@ class TarExporter:
         ):
             raise OptionError(f"session_timeout must be a number of seconds, not {session_timeout!r}")
         check_workers(threads, memory_limit)
+        if not isinstance(count_first, bool):
+            raise OptionError(f"count_first must be True or False, not {count_first!r}")
         self.session_manager = session_manager
         self.session_timeout = session_timeout
         self.threads = threads
         self.memory_limit = memory_limit
+        self.count_first = count_first
 
     def resolve(self, id: int, attrs: Mapping[str, str] | None = None) -> ExporterInstance:
         """The exporter for one request.
@@ -127,7 +134,7 @@ class ExporterInstance:
         Args:
             source: what to export.
             session_id: the client's session; a prefix up to ":" does not count.
-            progress: gets "sending tarball" with entries and bytes.
+            progress: gets "sending tarball" with entries and bytes, and a total with `count_first`.
             cancel: a threading.Event, or anything with is_set(): ends the export within about 100 ms.
 
         Returns:
@@ -155,14 +162,15 @@ class ExporterInstance:
                 tree = _tree(reference, epoch, cleanup)
                 attestations = source.attestations.get(key, ())
                 if attestations:
+                    _check_whole(tree)
                     platform = key if source.refs and self._attributes.platform_split is False else None
                     self._attest(tree, attestations, platform, now, cleanup, cancel)
                 trees[platform_path(key)] = tree
             manager = self._exporter.session_manager
             session = manager.get(session_id, self._exporter.session_timeout, cancel=cancel)
-            sink = file_writer(session, self.id)
-            cleanup.push("close the file to the client", sink.abort)  # harmless after its commit
             ended = _Ended(session, cancel)
+            sink = file_writer(session, self.id, cancel=ended)
+            cleanup.push("close the file to the client", sink.abort)  # harmless after its commit
             with one_off(SENDING, progress) as report:
                 try:
                     return write_tar(
@@ -171,12 +179,15 @@ class ExporterInstance:
                         threads=self._exporter.threads,
                         memory_limit=self._exporter.memory_limit,
                         progress=_teller(report) if progress is not None else None,
+                        count_first=self._exporter.count_first and progress is not None,
                         cancel=ended,
                     )
                 except Cancelled as error:
                     if ended.by_session:
+                        why = getattr(session, "ended_because", "")
                         raise SessionError(
-                            f"session {session.id} ended during the export", step=SENDING
+                            f"session {session.id} ended during the export" + (f": {why}" if why else ""),
+                            step=SENDING,
                         ) from error
                     raise
 
@@ -286,8 +297,13 @@ def _go_on(cancel: Cancel | None) -> None:
         raise Cancelled("the export was cancelled")
 
 
-def _tree(reference: Reference | None, epoch: int | None, cleanup: Cleanup) -> Tree:
+def _tree(reference: Exportable | None, epoch: int | None, cleanup: Cleanup) -> Tree:
     """The reference mounted, or an empty directory where there is none."""
+    if isinstance(reference, Tree):
+        tree = copy.copy(reference)
+        tree.opened = copy.copy(reference.opened)  # files may be added to it
+        tree.epoch = reference.epoch if epoch is None else epoch
+        return tree
     if reference is not None:
         return mount_tree(reference, cleanup, epoch=epoch)
     empty = ScratchDirectory()
@@ -298,6 +314,15 @@ def _tree(reference: Reference | None, epoch: int | None, cleanup: Cleanup) -> T
     except OSError as error:
         raise os_error(InputError, error, path=None, step="make an empty directory") from error
     return tree
+
+
+def _check_whole(tree: Tree) -> None:
+    if any(value is not None for value in (tree.include, tree.exclude, tree.follow, tree.map)):
+        raise OptionError(
+            "attestations speak of all files of a tree, and this one leaves some out",
+            path=tree.path,
+            hint="export it without patterns and map",
+        )
 
 
 def _open(tree: Tree, cleanup: Cleanup) -> Opened:
@@ -337,6 +362,6 @@ def _open_reference(reference: Reference) -> Iterator[int]:
 
 def _teller(report: OneOff) -> Callable[[Progress], None]:
     def tell(progress: Progress) -> None:
-        report.update(current=progress.bytes_written, entries=progress.entries)
+        report.update(progress.bytes_written, progress.total_bytes, progress.entries)
 
     return tell

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tarcast.errors import OptionError
+from tarcast.tree import Tree
 
 from .attestation import Attestation
 from .attributes import parse_epoch
@@ -12,8 +13,11 @@ from .statements import platform_path
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from typing import TypeAlias
 
     from tarcast.snapshot import Reference
+
+    Exportable: TypeAlias = Reference | Tree
 
 EPOCH_KEY = "source.date.epoch"
 
@@ -22,7 +26,8 @@ class Source:
     """The result of a build, in BuildKit's words.
 
     Args:
-        ref: the reference to export; None for an empty archive, or with `refs`.
+        ref: the reference to export, or a Tree that needs no mount; None for an empty archive, or with
+            `refs`. The exporter's epoch wins over a Tree's own.
         refs: platforms (or other keys) to references, each of which gets a directory named by the key
             with "/" replaced by "_"; a None among them is an empty one. `metadata` must then have
             the platforms mapping.
@@ -39,25 +44,28 @@ class Source:
 
     def __init__(
         self,
-        ref: Reference | None = None,
-        refs: Mapping[str, Reference | None] | None = None,
+        ref: Exportable | None = None,
+        refs: Mapping[str, Exportable | None] | None = None,
         metadata: Mapping[str, bytes | str] | None = None,
         attestations: Mapping[str, Sequence[Attestation]] | None = None,
     ) -> None:
         if ref is not None and refs:
             raise OptionError("a source has one reference or several, not both", hint="give ref or refs")
         for reference in (ref, *(refs or {}).values()):
-            _check_reference(reference)
-        self.ref = ref
-        self.refs = dict(refs or {})
-        self.metadata = {key: _bytes(key, value) for key, value in (metadata or {}).items()}
-        self.attestations = {key: list(values) for key, values in (attestations or {}).items()}
+            if not isinstance(reference, Tree):
+                _check_reference(reference)
+        self.ref: Exportable | None = ref
+        self.refs: dict[str, Exportable | None] = dict(refs or {})
+        self.metadata: dict[str, bytes] = {key: _bytes(key, value) for key, value in (metadata or {}).items()}
+        self.attestations: dict[str, list[Attestation]] = {
+            key: list(values) for key, values in (attestations or {}).items()
+        }
         for attestation in (one for several in self.attestations.values() for one in several):
             if not isinstance(attestation, Attestation):
                 raise OptionError(f"{attestation!r} is no Attestation")
             _check_reference(attestation.ref)
 
-    def platforms(self) -> list[tuple[str, Reference | None]]:
+    def platforms(self) -> list[tuple[str, Exportable | None]]:
         """What lies beside each other, with the keys; a single pair without `refs`.
 
         Raises:
@@ -81,7 +89,7 @@ class Source:
             named[name] = key
         return [(key, self._find(key)) for key in ids]
 
-    def _find(self, key: str) -> Reference | None:
+    def _find(self, key: str) -> Exportable | None:
         if key in self.refs:
             return self.refs[key]
         if len(self.refs) == 1:  # then its own key does not matter (BuildKit result.FindRef)

@@ -10,10 +10,16 @@ from tqdm.utils import disp_trim
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import NoReturn
+
     from .outlet import Outlet
 
+    _Tqdm = tqdm[NoReturn]
+else:
+    _Tqdm = tqdm  # the run-time class takes no argument
 
-class Bar(tqdm):  # type: ignore[type-arg]  # the run-time class takes no argument
+
+class Bar(_Tqdm):
     """A line that is drawn over and over, and wiped when it is closed."""
 
     # No helper thread: news come regularly. Not set for tqdm itself, which others may use, too.

@@ -31,9 +31,9 @@ class Channel:
     __slots__ = ("_running", "inboxes", "lock", "writers")
 
     def __init__(self) -> None:
-        self.lock = threading.RLock()
+        self.lock: threading.RLock = threading.RLock()
         self.inboxes: tuple[Inbox, ...] = ()
-        self.writers = 0
+        self.writers: int = 0
         self._running: set[str] = set()
 
     def publish(self, id: str, status: Any, metadata: Mapping[str, Any]) -> None:
@@ -103,9 +103,9 @@ class Inbox:
         # cancelled task left is given to the next one.
         self._granted: dict[str, Update] = {}
         self.unread: dict[str, Update] = {}
-        self.urgent = False
-        self.ended = False
-        self.claimed = False
+        self.urgent: bool = False
+        self.ended: bool = False
+        self.claimed: bool = False
         self.waiting: dict[Future[None], AbstractEventLoop] = {}
 
     def put(self, update: Update, urgent: bool) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, TextIO
+    from typing import Any, ClassVar, TextIO
 
 
 class Outlet:
@@ -21,7 +21,7 @@ class Outlet:
 
     def __init__(self, stream: TextIO | None) -> None:
         self._stream = stream
-        self.broken = stream is None
+        self.broken: bool = stream is None
 
     def write(self, text: str) -> int:
         """Write `text`; what the stream's encoding lacks is escaped."""
@@ -46,7 +46,7 @@ class Outlet:
         """As the stream would; tqdm treats standard error in its own way."""
         return self._stream is (other._stream if isinstance(other, Outlet) else other)
 
-    __hash__ = None  # type: ignore[assignment]
+    __hash__: ClassVar[None] = None  # type: ignore[assignment]
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from time import time
 
+from ..result import seconds_left
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from typing import Any, Self
+    from typing import Any, ClassVar, Self
 
 
 class Status:
@@ -36,13 +38,13 @@ class Status:
         completed: float | None = None,
         error: str | None = None,
     ) -> None:
-        self.action = action
-        self.current = current
-        self.total = total
-        self.entries = entries
-        self.started = started
-        self.completed = completed
-        self.error = error
+        self.action: str = action
+        self.current: int = current
+        self.total: int | None = total
+        self.entries: int | None = entries
+        self.started: float | None = started
+        self.completed: float | None = completed
+        self.error: str | None = error
 
     @property
     def done(self) -> bool:
@@ -59,6 +61,11 @@ class Status:
         """Bytes a second since the start; 0.0 if no time has passed."""
         seconds = self.seconds
         return self.current / seconds if seconds > 0 else 0.0
+
+    @property
+    def eta(self) -> float | None:
+        """Seconds still to go at this rate; None where the total is unknown, or nothing moves."""
+        return seconds_left(self.current, self.total, self.rate, self.done)
 
     def seconds_at(self, now: float) -> float:
         """`seconds` as they were at `now`, in seconds since 1970."""
@@ -81,7 +88,7 @@ class Status:
     def __eq__(self, other: object) -> bool:
         return self._values() == other._values() if isinstance(other, Status) else NotImplemented
 
-    __hash__ = None  # type: ignore[assignment]
+    __hash__: ClassVar[None] = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:
         told = ", ".join(f"{name}={value!r}" for name, value in self._values().items() if value is not None)
@@ -101,10 +108,10 @@ class Update:
     __slots__ = ("id", "metadata", "status", "timestamp")
 
     def __init__(self, id: str, timestamp: float, status: Any, metadata: Mapping[str, Any]) -> None:
-        self.id = id
-        self.timestamp = timestamp
-        self.status = status
-        self.metadata = metadata
+        self.id: str = id
+        self.timestamp: float = timestamp
+        self.status: Any = status
+        self.metadata: Mapping[str, Any] = metadata
 
     def __repr__(self) -> str:
         return f"<Update {self.id!r} {self.status!r}>"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from ..errors import printable
-from ..wording import counted, human, pace
+from ..result import seconds_left
+from ..wording import counted, how_far, pace, still
 from .status import Status
 
 TYPE_CHECKING = False
@@ -38,15 +39,14 @@ def _state(status: Status, seconds: float, first: bool) -> str:
     if status.done:
         return f"done, {amounts}{took}" if amounts else f"done{took}"
     if amounts:
-        return f"{amounts}{took}"
+        rate = status.current / seconds if seconds > 0 else 0.0
+        return f"{amounts}{took}{still(seconds_left(status.current, status.total, rate))}"
     return "started" if first or status.started is None else f"running for {seconds:.1f} s"
 
 
 def _amounts(status: Status) -> str:
     """What was counted: bytes, entries, both or, as "", nothing."""
     parts = [] if status.entries is None else [counted(status.entries)]
-    if status.total is not None:
-        parts.append(f"{human(status.current)} of {human(status.total)}")
-    elif status.current:
-        parts.append(human(status.current))
+    if status.current or status.total is not None:
+        parts.append(how_far(status.current, status.total))
     return ", ".join(parts)

@@ -1,8 +1,8 @@
 """What is to be exported and has to be mounted first: overlay layers, file-system images, directories."""
 
 from .mount import Mount
-from .mounted import mounted
 from .mounter import LocalMounter
+from .mounting import mounted
 from .references import DirectoryRef, ImageRef, Mounts, OverlayRef
 
 TYPE_CHECKING = False

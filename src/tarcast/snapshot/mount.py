@@ -32,9 +32,9 @@ class Mount:
         for value in (type, source, *options):
             if not isinstance(value, str) or "\0" in value:
                 raise OptionError(f"a mount cannot have {value!r}", path=str(source), step="mount")
-        self.type = type
-        self.source = source
-        self.options = options
+        self.type: str = type
+        self.source: str = source
+        self.options: Sequence[str] = options
 
     @property
     def is_bind(self) -> bool:
@@ -110,10 +110,10 @@ class Parsed:
     __slots__ = ("attributes", "loop", "offset", "recursive", "rest")
 
     def __init__(self, mount: Mount) -> None:
-        self.attributes = 0
-        self.recursive = mount.type == "rbind" or "rbind" in mount.options
-        self.loop = "loop" in mount.options
-        self.offset = 0
+        self.attributes: int = 0
+        self.recursive: bool = mount.type == "rbind" or "rbind" in mount.options
+        self.loop: bool = "loop" in mount.options
+        self.offset: int = 0
         self.rest: list[tuple[str, str | None]] = [("ro", None)] if mount.readonly else []
         for option in mount.options:
             name, equals, value = option.partition("=")

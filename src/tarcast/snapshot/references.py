@@ -73,7 +73,7 @@ class DirectoryRef:
     __slots__ = ("_absolute", "_idmap", "_recursive", "path")
 
     def __init__(self, path: Path, *, idmap: IDMap | None = None, recursive: bool = False) -> None:
-        self.path = _path(path, "directory")
+        self.path: str = _path(path, "directory")
         self._absolute = absolute(self.path)
         self._idmap = idmap
         self._recursive = recursive
@@ -119,9 +119,9 @@ class OverlayRef:
     ) -> None:
         if isinstance(lower, (str, bytes, os.PathLike)):
             raise OptionError("lower must be a list of directories, not one", path=lower)
-        self.lower = tuple(_path(layer, "layer") for layer in lower)
-        self.upper = None if upper is None else _path(upper, "layer")
-        self.work = None if work is None else _path(work, "work directory")
+        self.lower: tuple[str, ...] = tuple(_path(layer, "layer") for layer in lower)
+        self.upper: str | None = None if upper is None else _path(upper, "layer")
+        self.work: str | None = None if work is None else _path(work, "work directory")
         # Bottom first.
         self._layers = [absolute(layer) for layer in (*self.lower, self.upper) if layer is not None]
         if not self._layers:
@@ -183,7 +183,7 @@ class ImageRef:
         options: Sequence[str] = (),
         offset: int = 0,
     ) -> None:
-        self.path = _path(path, "image")
+        self.path: str = _path(path, "image")
         self._absolute = absolute(self.path)
         if type is not None and (not isinstance(type, str) or not type):
             raise OptionError(

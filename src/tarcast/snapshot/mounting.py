@@ -12,12 +12,14 @@ from .mounter import LocalMounter
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from typing import Any
+    from typing import Unpack
+
+    from tarcast.options import TreeOptions
 
     from .references import Reference
 
 
-def mount_tree(reference: Reference, cleanup: Cleanup, **options: Any) -> Tree:
+def mount_tree(reference: Reference, cleanup: Cleanup, **options: Unpack[TreeOptions]) -> Tree:
     """`reference`, mounted read-only until `cleanup` runs, as a Tree with `options`.
 
     Its identity mapping is the tree's id map, unless `options` have one.
@@ -39,7 +41,7 @@ def mount_tree(reference: Reference, cleanup: Cleanup, **options: Any) -> Tree:
 
 
 @contextlib.contextmanager
-def mounted(reference: Reference, **options: Any) -> Iterator[Tree]:
+def mounted(reference: Reference, **options: Unpack[TreeOptions]) -> Iterator[Tree]:
     """Mount a reference read-only for the time of a `with` block, as a Tree for `write_tar`.
 
     Args:
