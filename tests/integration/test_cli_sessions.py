@@ -16,7 +16,8 @@ import pytest
 
 import tarcast
 from tarcast.cli import main
-from tests.support.sessions import make_tree, wait_until
+from tests.support.faults import wait_until
+from tests.support.sessions import make_tree
 
 PROGRAM = [sys.executable, "-m", "tarcast"]
 

@@ -14,7 +14,7 @@ import pytest
 
 import tarcast
 from tests.support.disks import MakeDirectory
-from tests.support.faults import Deadline, in_child, leave_descriptors, make_files
+from tests.support.faults import Deadline, in_child, leave_descriptors, make_files, wait_until
 from tests.support.memory import in_new_process
 from tests.support.sanitizer import without_sanitizer
 from tests.support.sinks import through
@@ -72,6 +72,26 @@ def test_first_error_in_the_archive_is_raised_also_if_a_later_one_is_seen_first(
         write_directly(threads=threads)
     assert os.path.basename(caught.value.path or "") == "a"
     assert (caught.value.expected, caught.value.seen) == (1 << 20, 1000)
+
+
+def test_first_error_in_the_archive_is_raised_also_if_a_later_one_is_seen_once_it_has_ended_the_export(
+    disks: MakeDirectory,
+) -> None:
+    disk = disks("xfs")
+    make_files(disk / "t", a=b"x" * (1 << 20), b=b"b", c=b"c")
+    threads = len(os.listdir("/proc/self/task"))
+
+    def spoil(entry: tarcast.Entry) -> tarcast.Entry:
+        if entry.path == "a":
+            os.truncate(disk / "t" / "a", 1000)
+        if entry.path == "c":
+            wait_until(lambda: len(os.listdir("/proc/self/task")) == threads, "the workers' end")
+            os.truncate(disk / "t" / "c", 0)
+        return entry
+
+    with pytest.raises(tarcast.ChangedError) as caught:
+        tarcast.write_tar(tarcast.Tree(disk / "t", map=spoil), disk / "out.tar", align=True, threads=4)
+    assert os.path.basename(caught.value.path or "") == "a"
 
 
 @THREADS

@@ -15,7 +15,7 @@ import pytest
 import tarcast
 from tarcast.session import connect
 from tarcast.session.wire import health
-from tests.support.faults import at, tmpfs
+from tests.support.faults import at, tmpfs, wait_until
 from tests.support.sessions import (
     VIAS,
     Export,
@@ -29,7 +29,6 @@ from tests.support.sessions import (
     same_again,
     settled,
     stock,
-    wait_until,
 )
 
 HALF = 16 << 20

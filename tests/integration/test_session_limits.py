@@ -18,7 +18,8 @@ from tarcast.session.wire import private
 from tarcast.session.wire.announce import Announcement
 from tarcast.session.wire.control import GATEWAY, SESSION, SOLVE, messages
 from tarcast.session.wire.framing import encode
-from tests.support.sessions import Serving, Trees, background, hand_made, solve, wait_until
+from tests.support.faults import wait_until
+from tests.support.sessions import Serving, Trees, background, hand_made, solve
 
 grpc = pytest.importorskip("grpc")
 

@@ -24,6 +24,7 @@ from tarcast.session.wire.control import SESSION
 from tarcast.session.wire.http1 import request
 from tarcast.session.wire.library import require_grpc
 from tarcast.session.wire.sending import StreamSink
+from tests.support.faults import wait_until
 from tests.support.sessions import (
     PATIENCE,
     VIAS,
@@ -38,7 +39,6 @@ from tests.support.sessions import (
     slowly,
     solve,
     upgraded,
-    wait_until,
 )
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"

@@ -24,6 +24,18 @@ NOBODY = 65534
 # How a well-formed archive ends, and nothing else does.
 TRAILER = bytes(1024)
 
+# How long anything may take that a test waits for; what is said of a fault must come sooner.
+PATIENCE = 15.0
+
+
+def wait_until(ready: Callable[[], Any], what: str, timeout: float = PATIENCE) -> Any:
+    """What `ready()` gives once it is true."""
+    end = time.monotonic() + timeout
+    while not (found := ready()):
+        assert time.monotonic() < end, f"waited {timeout:g} s for {what}"
+        time.sleep(0.01)
+    return found
+
 
 def command(*arguments: object, **options: Any) -> subprocess.CompletedProcess[bytes]:
     """`tarcast ARGUMENTS`, both outputs as bytes."""

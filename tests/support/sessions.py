@@ -34,23 +34,12 @@ from tarcast.session.wire.http1 import read_head, request
 from tarcast.session.wire.library import require_grpc
 from tarcast.session.wire.private import SERVER_OPTIONS, serve_on
 from tarcast.session.wire.wires import SocketWire
+from tests.support.faults import PATIENCE, wait_until
 from tests.support.files import remove_tree
 from tests.support.leftovers import Leftovers, left
 from tests.support.oracle import build_oracle
 
 VIAS = ("control", "upgrade")
-
-# How long anything may take that a test waits for; what is said of a fault must come sooner.
-PATIENCE = 15.0
-
-
-def wait_until(ready: Callable[[], Any], what: str, timeout: float = PATIENCE) -> Any:
-    """What `ready()` gives once it is true."""
-    end = time.monotonic() + timeout
-    while not (found := ready()):
-        assert time.monotonic() < end, f"waited {timeout:g} s for {what}"
-        time.sleep(0.01)
-    return found
 
 
 def make_tree(top: Path, size: int) -> Path:

@@ -254,14 +254,15 @@ cdef void begin_to_adapt(Pool* pool) noexcept nogil:
 
 
 cdef void tell(Run* run) noexcept nogil:
-    """Pass on what there is to say, in archive order."""
+    """Pass on what there is to say, in archive order, up to the first error: how much was seen behind it is chance."""
     cdef Note* note = queue_take_note(&run.queue)
     while note != NULL:
-        run.hooks.report(run.hooks.owner, note.severity, &note.status, note.tree, note.path, note.path_length)
-        if note.severity == SKIPPED:
-            tc_add(&run.control.skipped, 1)
-        elif note.severity == FATAL:
-            run.failed = True
+        if not run.failed:
+            run.hooks.report(run.hooks.owner, note.severity, &note.status, note.tree, note.path, note.path_length)
+            if note.severity == SKIPPED:
+                tc_add(&run.control.skipped, 1)
+            elif note.severity == FATAL:
+                run.failed = True
         note_free(note)
         note = queue_take_note(&run.queue)
 
