@@ -82,7 +82,9 @@ class BackgroundExport:
                 "the export runs in the process that made this iterator, and this is a fork of it"
             )
         with self._lock:
-            if self._thread is None and not self._over:
+            if self._over:  # since it was looked at, and then nobody would ever say that there is nothing
+                return False
+            if self._thread is None:
                 self._thread = self._start()
         return True
 
@@ -134,7 +136,8 @@ class BackgroundExport:
 
     def abandon(self) -> None:
         """Nothing more is wanted: the thread ends soon."""
-        self._over = True
+        with self._lock:
+            self._over = True
         self._give_back()
         self.handoff.close()
 
@@ -164,8 +167,12 @@ def _run(handoff: Handoff, trees: Trees, sink: _PieceSink, options: Options) -> 
     try:
         handoff.result = write_tar(trees, sink, **options)
     except BaseException as error:
-        handoff.failure = error
-    handoff.end()
+        if not handoff.closed:  # else nobody asks for it, and what it has of frames and buffers has it
+            handoff.failure = error
+    finally:
+        # The failure's frames have this thread, so as a value here it would keep its own key alive.
+        _RUNNING.pop(threading.current_thread(), None)
+        handoff.end()
 
 
 class _PieceSink:

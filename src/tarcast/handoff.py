@@ -111,6 +111,7 @@ class Handoff:
     def _is_end(self, piece: Piece | End) -> Piece | End:
         if isinstance(piece, End):
             self._pieces.put(piece)  # for everybody else who waits
+            self._call_back()  # also who looked in between, and found nothing
         return piece
 
     def give_back(self) -> None:

@@ -15,14 +15,17 @@ import subprocess
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 import pytest
 
 import tarcast
 from tarcast import Cancelled, InputError, OptionError, PatternError, Tree, aiter_tar, iter_tar, write_tar
+from tarcast.handoff import END, Handoff
 from tarcast.options import Options
 from tests.support.faults import in_child, nothing_left_behind
 
@@ -289,6 +292,70 @@ def test_close_ends_the_export(endless: Path, copy: bool, taken: int) -> None:
     assert list(chunks) == []
     assert chunks.result is None
     chunks.close()
+
+
+@pytest.mark.parametrize("ends", ["close", "forget", "break", "fail"])
+def test_nothing_is_kept_of_iterators_that_were_left_early(endless: Path, ends: str) -> None:
+    kept = []
+    for _ in range(3):
+        chunks = iter_tar(endless)
+        kept.append(weakref.ref(chunks._export.handoff))
+        if ends == "break":
+            for _chunk in chunks:
+                break
+        else:
+            next(chunks)
+        if ends == "close":
+            chunks.close()
+        if ends == "fail":
+            with contextlib.suppress(ZeroDivisionError), chunks:
+                raise ZeroDivisionError
+        del chunks
+    deadline = time.monotonic() + PATIENCE
+    while threads() > 1 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    gc.collect()
+    assert [handoff() for handoff in kept] == [None] * 3
+
+
+def test_a_close_by_another_thread_while_a_step_begins_leaves_nobody_waiting(tree: Path) -> None:
+    chunks = iter_tar(tree)
+    export = chunks._export
+
+    class ClosedMeanwhile:
+        real = threading.RLock()
+
+        def __enter__(self) -> None:
+            export._lock = self.real  # type: ignore[assignment]
+            chunks.close()
+
+        def __exit__(self, *_: object) -> None: ...
+
+    export._lock = ClosedMeanwhile()  # type: ignore[assignment]
+    got: list[object] = []
+    step = threading.Thread(target=lambda: got.append(next(chunks, None)), daemon=True)
+    step.start()
+    step.join(PATIENCE)
+    assert got == [None]
+
+
+def test_who_looks_while_another_takes_the_end_is_told_when_it_is_back() -> None:
+    handoff = Handoff(None, ahead=True)
+    told = []
+
+    class LookedAtMeanwhile(SimpleQueue[Any]):
+        def put(self, item: Any) -> None:  # type: ignore[override]
+            assert handoff.take_now() is None
+            handoff.call_when_ready(lambda: told.append(handoff.take_now()))
+            handoff._pieces = real
+            real.put(item)
+
+    handoff.end()
+    real = handoff._pieces
+    handoff._pieces = LookedAtMeanwhile()
+    SimpleQueue.put(handoff._pieces, real.get())
+    assert handoff.take_now() is END
+    assert told == [END]
 
 
 def test_a_break_and_an_exception_end_it_too(endless: Path) -> None:
