@@ -65,8 +65,8 @@ sdist: ## the source archive, in dist/
 
 wheels: ## manylinux wheels for x86_64 and aarch64 without containers, tested on every Python here and under qemu
 	wheels/make
-	wheels/test dist/*x86_64.whl
-	wheels/aarch64 dist/*aarch64.whl
+	wheels/test dist/*"_$$(uname -m).whl"
+	if [ "$$(uname -m)" = x86_64 ]; then wheels/aarch64 dist/*aarch64.whl; fi
 
 wheels-macos: ## compile and link the core for macOS, no more
 	wheels/macos

@@ -9,6 +9,9 @@ from pathlib import Path
 from Cython.Build import cythonize
 from setuptools import Extension, setup
 
+if sys.platform == "win32":
+    sys.exit("tarcast is for Linux and macOS; on Windows, use it in WSL")
+
 NATIVE = Path("_native")
 
 # "address" or "thread": an instrumented build for the sanitizer job, never for users.

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from . import errors as errors
     from . import exporter as exporter
     from . import index as index
+    from . import options as options
+    from . import patterns as patterns
     from . import progress as progress
     from . import session as session
     from . import sinks as sinks
@@ -97,6 +99,8 @@ _MODULES = (
     "errors",
     "exporter",
     "index",
+    "options",
+    "patterns",
     "progress",
     "session",
     "sinks",

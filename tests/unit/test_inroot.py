@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -62,7 +63,7 @@ def test_reaches_nothing_outside(root: int, path: bytes) -> None:
 def test_links_of_proc_are_refused() -> None:
     proc = os.open("/proc/self", os.O_RDONLY)
     try:
-        with pytest.raises(OSError, match="symbolic links") as caught:
+        with pytest.raises(OSError, match=re.escape(os.strerror(errno.ELOOP))) as caught:
             open_in_root(proc, b"cwd/x", os.O_RDONLY)
     finally:
         os.close(proc)

@@ -51,15 +51,21 @@ def test_user_path_without_trees_is_nothing() -> None:
 @pytest.mark.parametrize(
     ("step", "code", "shown_step", "words", "hint"),
     [
-        ("memory", errno.ENOMEM, "memory", "Cannot allocate memory", ""),
-        ("read directory", errno.EIO, "read directory", "Input/output error", ""),
-        ("open", errno.EACCES, "open", "Permission denied", EXCLUDE),
-        ("open", errno.EMFILE, "open", "Too many open files", "raise the limit of open files (ulimit -n)"),
-        ("stat", errno.EIO, "stat", "Input/output error", ""),
-        ("read link", errno.EINVAL, "read link", "Invalid argument", ""),
-        ("list attributes", errno.E2BIG, "list attributes", "Argument list too long", ""),
+        ("memory", errno.ENOMEM, "memory", os.strerror(errno.ENOMEM), ""),
+        ("read directory", errno.EIO, "read directory", os.strerror(errno.EIO), ""),
+        ("open", errno.EACCES, "open", os.strerror(errno.EACCES), EXCLUDE),
+        (
+            "open",
+            errno.EMFILE,
+            "open",
+            os.strerror(errno.EMFILE),
+            "raise the limit of open files (ulimit -n)",
+        ),
+        ("stat", errno.EIO, "stat", os.strerror(errno.EIO), ""),
+        ("read link", errno.EINVAL, "read link", os.strerror(errno.EINVAL), ""),
+        ("list attributes", errno.E2BIG, "list attributes", os.strerror(errno.E2BIG), ""),
         ("list attributes", errno.ENOSYS, "read attributes", OLD, "mount /proc"),
-        ("read data", errno.EIO, "read data", "Input/output error", ""),
+        ("read data", errno.EIO, "read data", os.strerror(errno.EIO), ""),
     ],
 )
 def test_failure_to_read_is_an_input_error(
@@ -147,8 +153,8 @@ def test_warning_tells_what_is_missing_from_what_is_only_told(notice: bool) -> N
     found = warning(note("stat", errno.EIO, notice=notice), ROOTS)
     assert (found.path, found.step, found.errno) == ("/src/one/dir/f", "stat", errno.EIO)
     assert found.skipped is not notice
-    assert str(found) == "/src/one/dir/f: stat: Input/output error"
-    assert repr(found) == "<Warning /src/one/dir/f: stat: Input/output error>"
+    assert str(found) == f"/src/one/dir/f: stat: {os.strerror(errno.EIO)}"
+    assert repr(found) == f"<Warning /src/one/dir/f: stat: {os.strerror(errno.EIO)}>"
 
 
 @pytest.mark.parametrize(

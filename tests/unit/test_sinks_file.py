@@ -249,7 +249,7 @@ def test_path_of_a_terminal_is_refused(folder: Path) -> None:
         ("new/", "Is a directory [EISDIR]; name a file in it"),
         ("none/out.tar", "No such file or directory [ENOENT]; create the directory first"),
         ("folder/file/out.tar", "Not a directory [ENOTDIR]; create the directory first"),
-        ("n" * 300, "File name too long [ENAMETOOLONG]"),
+        ("n" * 300, f"{os.strerror(errno.ENAMETOOLONG)} [ENAMETOOLONG]"),
     ],
 )
 def test_path_is_refused(

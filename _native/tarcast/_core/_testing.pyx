@@ -11,7 +11,7 @@ from tarcast._core.header cimport Plan, header_align, header_plan, header_write
 from tarcast._core.links cimport LinkTable, links_clear
 from tarcast._core.match cimport PatternList, match_path
 from tarcast._core.posix cimport (
-    DT_DIR, O_CLOEXEC, O_DIRECTORY, O_NOFOLLOW, O_RDONLY, openat, tc_fstat, tc_stat,
+    AT_FDCWD, DT_DIR, O_CLOEXEC, O_DIRECTORY, O_NOFOLLOW, O_RDONLY, openat, tc_fstat, tc_stat,
 )
 from tarcast._core.remap cimport Range, Remap, remap_owner, remap_time, whole_seconds
 from tarcast._core.status cimport Status
@@ -107,7 +107,7 @@ cdef size_t _walk(bytes path, list found) except? 0:
     cdef size_t count = 0
     cdef uint64_t open_count = 0
     cdef int got = 0
-    cdef Dirfd* dir = open_dir(-100, PyBytes_AsString(path), &open_count)
+    cdef Dirfd* dir = open_dir(AT_FDCWD, PyBytes_AsString(path), &open_count)
     cdef tc_stat st
     if dir == NULL:
         raise FileNotFoundError(path)

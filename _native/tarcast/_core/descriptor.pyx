@@ -15,6 +15,7 @@ cdef extern from "Python.h":
 cdef extern from "<fcntl.h>" nogil:
     int openat(int dirfd, const char* path, int flags, ...)
     int O_CLOEXEC
+    int AT_FDCWD
 
 cdef extern from "<unistd.h>" nogil:
     int close(int fd)
@@ -53,7 +54,7 @@ cdef class Descriptor:
             close(self.fd)
 
 
-def open_file(path, int flags, *, int mode=0o666, int dirfd=-100):
+def open_file(path, int flags, *, int mode=0o666, int dirfd=AT_FDCWD):
     """openat(2) with O_CLOEXEC.
 
     Raises:

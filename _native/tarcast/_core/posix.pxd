@@ -57,6 +57,7 @@ cdef extern from "posix.h" nogil:
     int64_t tc_thread_cpu(pthread_t thread)
     uint64_t tc_observe(const uint64_t* where)
 
+    int AT_FDCWD
     int openat(int dirfd, const char* name, int flags)
     int close(int fd)
     int getpid()
