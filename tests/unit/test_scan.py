@@ -285,6 +285,31 @@ class TestExtended:
             scanned(block(b"a") + block(b"pax", b"x", 5_000_000))
         assert caught.value.offset == 512
 
+    @pytest.mark.parametrize("type", [b"x", b"g"])
+    def test_it_is_for_all_headers_of_a_member_together(self, type):
+        attribute = extended(record(b"SCHILY.xattr.user.a", bytes(1 << 20)), type=type)
+        scanner = Scanner()
+        for _ in range(3):
+            assert scanner.feed(attribute) == []
+        with pytest.raises(ScanError, match="and 4194304 is the limit"):
+            scanner.feed(attribute)
+
+    def test_long_names_and_sparse_maps_count(self):
+        name = block(b"././@LongLink", b"L", 1 << 20) + bytes(1 << 20)
+        pieces = record(b"GNU.sparse.offset", b"1") + record(b"GNU.sparse.numbytes", b"0")
+        sparse = extended(pieces * ((3 << 20) // len(pieces)))
+        scanner = Scanner()
+        scanner.feed(name)
+        scanner.feed(sparse)
+        with pytest.raises(ScanError, match="and 4194304 is the limit"):
+            scanner.feed(sparse)
+
+    def test_every_member_may_have_so_much(self):
+        some = extended(record(b"SCHILY.xattr.user.a", bytes(3 << 20)))
+        assert len(scanned((some + block()) * 3 + END)) == 3
+        comment = extended(record(b"comment", bytes(3 << 20)), type=b"g")  # of which nothing is kept
+        assert len(scanned(comment * 3 + block() + END)) == 1
+
 
 class TestEnds:
     @pytest.mark.parametrize(

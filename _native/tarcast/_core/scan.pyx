@@ -15,11 +15,12 @@ from tarcast._core.scan cimport (
 )
 
 cdef enum:
-    # What one extended header may hold: four times of what tarcast and Go write at most.
+    # What the extended headers of one member may hold together, four times of what tarcast and Go write at most;
+    # and what is kept of all global ones. A map of MOST_PIECES in pax records does not fit in.
     MOST_RECORDS = 4 << 20
     # Attributes in global headers, which hold for every member behind them.
     MOST_SHARED = 4096
-    # Pieces of data in a sparse file, so that a map cannot fill the memory.
+    # Pieces of data in a sparse file of old GNU tar, so that a map cannot fill the memory.
     MOST_PIECES = 1 << 20
     # hashlib gives up the GIL for more than SMALL bytes at a time, and to get it back from another thread can take
     # longer than to hash LARGE.
@@ -222,6 +223,7 @@ cdef class Scanner:
 
     cdef int take_block(self, const char* block) except -1:
         cdef Head head
+        cdef uint64_t total
         cdef const char* problem
         if self.state == IN_MAP:
             self.at += BLOCK
@@ -240,8 +242,13 @@ cdef class Scanner:
         if self.begun < 0 and head.type != c"g":
             self.begun = <int64_t>self.at
         if head.type in b"xXgLK":
-            if head.size > MOST_RECORDS:
-                self.fail(f"an extended header has {head.size} bytes, and {MOST_RECORDS} is the limit")
+            if head.type == c"g":
+                total = <uint64_t>head.size
+            else:
+                self.ahead_of_member += <uint64_t>head.size
+                total = self.ahead_of_member
+            if total > MOST_RECORDS:
+                self.fail(f"extended headers have {total} bytes, and {MOST_RECORDS} is the limit for a member")
             self.at += BLOCK
             self.extended = head.type
             self.wanted = <uint64_t>head.size
@@ -260,6 +267,8 @@ cdef class Scanner:
             if self.globals is None:
                 self.globals = Records.__new__(Records)
             self.take_records(self.globals, data, length)
+            if self.kept > MOST_RECORDS:
+                self.fail(f"attributes in global headers have {self.kept} bytes, and {MOST_RECORDS} is the limit")
             if self.globals.xattrs is not None:
                 if len(self.globals.xattrs) > MOST_SHARED:
                     self.fail(f"global headers have more than {MOST_SHARED} extended attributes")
@@ -299,6 +308,8 @@ cdef class Scanner:
                 if records.xattrs is None:
                     records.xattrs = []
                 records.xattrs.append((key[13:], value))
+                if records is self.globals:
+                    self.kept += <uint64_t>(item.key_length + item.value_length)
             elif key == b"uid":
                 records.has_uid = has
                 good = not has or decimal_read(item.value, item.value_length, &records.uid)
@@ -372,6 +383,7 @@ cdef class Scanner:
         if records is None and self.globals is not None:
             records = self.globals.copy()
         self.records = None
+        self.ahead_of_member = 0
         name = head.name[:head.name_length]
         if head.prefix_length:
             name = head.prefix[:head.prefix_length] + b"/" + name
