@@ -217,6 +217,10 @@ class TestExtended:
             (b"-1.5", -1_500_000_000),
             (b"-0.25", -250_000_000),
             (b"-1.0000000001", -1_000_000_001),
+            (repr(1e-05).encode(), 10_000),  # as tarfile writes it
+            (b"-1.5e-07", -150),
+            (b"1e-300", 0),
+            (b"1e+16", 10**25),
         ],
     )
     def test_times(self, text, time):
@@ -267,7 +271,10 @@ class TestExtended:
             ([record(b"size", b"9223372036854775807")], "beyond the end"),
             ([record(b"uid", b"1x")], "'uid' cannot be"),
             ([record(b"mtime", b"1.x")], "'mtime' cannot be"),
-            ([record(b"mtime", b"1e9")], "'mtime' cannot be"),
+            ([record(b"mtime", b"1e19")], "'mtime' cannot be '1e19'"),
+            ([record(b"mtime", b"1e999")], "'mtime' cannot be"),
+            ([record(b"mtime", b"1e")], "'mtime' cannot be"),
+            ([record(b"mtime", b"0" * 30 + b"1e5")], "'mtime' cannot be"),
             ([record(b"GNU.sparse.map", b"1,2,3")], "cannot be '1,2,3'"),
             ([record(b"GNU.sparse.map", b"1,x")], "cannot be"),
             ([record(b"GNU.sparse.numbytes", b"1")], "cannot be"),

@@ -26,6 +26,8 @@ cdef enum:
     # longer than to hash LARGE.
     SMALL = 2047
     LARGE = 1 << 16
+    # Characters of a floating-point number as Python writes it: -1.7976931348623157e+308.
+    LONGEST_FLOAT = 24
 
 TYPES = {
     "0": "file",
@@ -93,6 +95,16 @@ cdef class Member:
 
     def __repr__(self):
         return f"<Member {self.name!r} {self.type} {self.mode:04o} {self.uid}:{self.gid} {self.size} bytes>"
+
+
+cdef bytes plain_decimal(bytes value):
+    """Without the exponent that Python's tarfile writes where a time is next to 1970 or far from it."""
+    if b"e" not in value or len(value) > LONGEST_FLOAT:
+        return value
+    try:
+        return b"%.9f" % float(value)
+    except ValueError:
+        return value
 
 
 cdef class Records:
@@ -292,6 +304,7 @@ cdef class Scanner:
         cdef const char* problem
         cdef bytes key
         cdef bytes value
+        cdef bytes text
         cdef bint has
         cdef bint good
         while at < length:
@@ -318,7 +331,8 @@ cdef class Scanner:
                 good = not has or decimal_read(item.value, item.value_length, &records.gid)
             elif key == b"mtime":
                 records.has_mtime = has
-                good = not has or time_read(item.value, item.value_length, &records.mtime, &records.mtime_nsec)
+                text = plain_decimal(value)
+                good = not has or time_read(text, <size_t>len(text), &records.mtime, &records.mtime_nsec)
             elif records is self.globals:
                 pass                # a name or a size for all makes no sense
             elif key == b"path":
