@@ -342,6 +342,7 @@ class TestEnds:
     def test_what_comes_before_the_damage_is_given_first(self):
         scanner = Scanner()
         assert [m.raw_name for m in scanner.feed(block(b"good") + b"x" * 512)] == [b"good"]
+        assert scanner.failed
         for _ in range(2):
             with pytest.raises(ScanError, match="at byte 512"):
                 scanner.feed(END)

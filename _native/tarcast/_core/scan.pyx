@@ -140,6 +140,10 @@ cdef class Scanner:
     def ended(self):
         return self.state == IN_END
 
+    @property
+    def failed(self):
+        return self.trouble is not None
+
     def pass_by(self, uint64_t count):
         if count > self.ahead:
             raise ValueError("only a body can be passed by")

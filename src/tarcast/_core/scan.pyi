@@ -149,6 +149,10 @@ class Scanner:
     def ended(self) -> bool:
         """Whether the mark of the end has passed."""
 
+    @property
+    def failed(self) -> bool:
+        """Whether damage was seen, which the next feed() or close() tells."""
+
     def pass_by(self, count: int) -> None:
         """Go on as if `count` bytes, no more than `ahead`, had been fed."""
 

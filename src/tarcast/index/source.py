@@ -230,7 +230,7 @@ def scan(
     """
     window = _CHUNK
     try:
-        while source.size is None or not scanner.ended:
+        while not scanner.failed and (source.size is None or not scanner.ended):
             if source.size is not None and scanner.ahead:
                 # Large bodies: look at headers alone. Small ones: read what is in between too.
                 window = _LEAST if scanner.ahead >= _LARGE else min(2 * window, _CHUNK)
