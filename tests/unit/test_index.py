@@ -18,7 +18,8 @@ import pytest
 import tarcast
 from tarcast.errors import InputError, OptionError, OutputError
 from tarcast.index import Archive, Member, make_index, open_index
-from tarcast.index.form import COLUMNS
+from tarcast.index.form import COLUMNS, Meta
+from tarcast.index.tables import TableFile
 from tests.support.disks import MakeDirectory
 from tests.support.faults import at, make_files, nothing_left_behind, tmpfs
 from tests.support.trees import Node, make_tree
@@ -186,6 +187,19 @@ def test_a_full_disk(suffix: str, place: Path, tmp_path: Path) -> None:
         with nothing_left_behind(full, place), pytest.raises(OutputError) as caught:
             tarcast.write_tar(many, place / "out.tar", index=full / f"i.{suffix}", index_digest="sha512")
         assert caught.value.path == str(full / f"i.{suffix}")
+
+
+def test_a_record_that_is_too_long(place: Path) -> None:
+    table = TableFile(place / "i.jsonl")
+    digests = {"d" * 2048: "00"}
+    meta = Meta(entries=0, size=0, file_size=0, compression=None, head="", digests=digests, entry_digest=None)
+    with nothing_left_behind(place), contextlib.ExitStack() as stack:
+        stack.callback(table.abort)
+        table.open()
+        with pytest.raises(OutputError) as caught:
+            table.finish(meta)
+    says = "write index: the archive's record is too long; ask for fewer digests"
+    assert str(caught.value) == f"{place}/i.jsonl: {says}"
 
 
 def test_an_index_in_the_tree_is_not_of_it(place: Path, tree: Path) -> None:
