@@ -297,6 +297,29 @@ class TestReading:
         with open_index(table / "i.jsonl") as index, pytest.raises(InputError, match="a row is damaged"):
             list(index)
 
+    @KINDS
+    def test_several_read_it_at_once(self, tmp_path: Path, suffix: str) -> None:
+        top = make_files(tmp_path / "t", **{f"f{i:04d}": b"" for i in range(3000)})
+        tarcast.write_tar(top, tmp_path / "out.tar", index=tmp_path / f"i.{suffix}")
+        with open_index(tmp_path / f"i.{suffix}") as index:
+            first, second = iter(index), iter(index)
+            for i in range(3000):
+                assert next(first).name == next(second).name == f"f{i:04d}"
+                if i % 500 == 0:
+                    found = index.find(b"f%04d" % (2999 - i))
+                    assert found is not None
+                    assert found.name == f"f{2999 - i:04d}"
+            assert next(first, None) is next(second, None) is None
+
+    @KINDS
+    def test_a_name_that_another_one_is_shown_as(self, place: Path, suffix: str) -> None:
+        top = make_files(place / "odd", **{"\ufffd": b"text"})
+        (top / os.fsdecode(b"\xff")).write_bytes(b"bytes")
+        tarcast.write_tar(top, place / "out.tar", index=place / f"i.{suffix}")
+        with Archive(place / "out.tar", index=place / f"i.{suffix}") as archive:
+            assert archive.read("\ufffd") == b"text"
+            assert archive.read(b"\xff") == b"bytes"
+
     @pytest.mark.parametrize("suffix", ["jsonl", "sqlite"])
     def test_damage_ends_in_words(self, table: Path, suffix: str) -> None:
         good = (table / f"i.{suffix}").read_bytes()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 
@@ -14,7 +15,9 @@ from .form import COLUMNS, member_of, meta_of, not_an_index
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from typing import Any, Protocol, Self
+    from typing import Any, BinaryIO, Protocol, Self
+
+    from typing_extensions import Buffer
 
     from .form import Meta
 
@@ -77,6 +80,24 @@ def open_index(path: str | bytes | os.PathLike[str]) -> Index:
     raise not_an_index(name, "it is neither JSON lines nor SQLite nor Parquet")
 
 
+class _From(io.RawIOBase):
+    """What is in `file` from `at` on, whoever else reads it meanwhile."""
+
+    def __init__(self, file: BinaryIO, at: int) -> None:
+        self._file = file
+        self._at = at
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Buffer) -> int:
+        view = memoryview(buffer).cast("B")
+        data = os.pread(self._file.fileno(), len(view), self._at)
+        view[: len(data)] = data
+        self._at += len(data)
+        return len(data)
+
+
 class _JsonLines(_Closing):
     def __init__(self, name: str) -> None:
         self.name = name
@@ -96,8 +117,7 @@ class _JsonLines(_Closing):
 
     def _lines(self) -> Iterator[bytes]:
         try:
-            self._file.seek(self._start)
-            yield from self._file
+            yield from io.BufferedReader(_From(self._file, self._start), 1 << 16)
         except OSError as error:
             raise os_error(InputError, error, path=self.name, step="read index") from error
 
@@ -110,7 +130,7 @@ class _JsonLines(_Closing):
             raise not_an_index(self.name, f"it is cut: {count} of {self.meta.entries} members")
 
     def find(self, name: bytes) -> Member | None:
-        begin = json_lines([Member(name, "file")]).partition(b',"type":')[0]
+        begin = b"".join(json_lines([Member(name, "file")]).partition(b',"type":')[:2])
         found = None
         for line in self._lines():
             if line.startswith(begin):
