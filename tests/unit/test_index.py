@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import contextlib
 import hashlib
 import json
@@ -310,6 +311,18 @@ class TestReading:
                     assert found is not None
                     assert found.name == f"f{2999 - i:04d}"
             assert next(first, None) is next(second, None) is None
+
+    @KINDS
+    def test_threads_share_it(self, table: Path, suffix: str) -> None:
+        index = open_index(table / f"i.{suffix}")
+        begun = iter(index)
+        next(begun)
+        with concurrent.futures.ThreadPoolExecutor(1) as other:
+            found = other.submit(index.find, b"fifo").result()
+            assert found is not None
+            assert found.type == "fifo"
+            assert other.submit(lambda: len(list(begun))).result() == len(NODES) - 1
+            other.submit(index.close).result()
 
     @KINDS
     def test_a_name_that_another_one_is_shown_as(self, place: Path, suffix: str) -> None:

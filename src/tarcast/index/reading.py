@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import os
+import threading
 
 from .._core.rows import json_lines, text_and_raw
 from .._core.scan import Member
@@ -151,9 +152,12 @@ class _Sqlite(_Closing):
         import urllib.parse
 
         self.name = name
+        # Threads may share it, one at a time; reentrant, for an iterator may be collected at any moment.
+        self._lock = threading.RLock()
         address = f"file:{urllib.parse.quote(os.fsencode(os.path.abspath(name)))}?mode=ro&immutable=1"
+        self._error = sqlite3.Error
         with self._telling():
-            self._connection = sqlite3.connect(address, uri=True)
+            self._connection = sqlite3.connect(address, uri=True, check_same_thread=False)
         try:
             with self._telling():
                 rows = self._connection.execute("SELECT key, value FROM archive").fetchall()
@@ -168,17 +172,25 @@ class _Sqlite(_Closing):
 
     @contextlib.contextmanager
     def _telling(self) -> Iterator[None]:
-        import sqlite3
-
         try:
             yield
-        except (sqlite3.Error, UnicodeDecodeError) as error:
+        except (self._error, UnicodeDecodeError) as error:
             raise not_an_index(self.name, str(error)) from error
 
     def _rows(self, rest: str, values: tuple[object, ...] = ()) -> Iterator[Member]:
         with self._telling():
-            for row in self._connection.execute(f"SELECT {', '.join(COLUMNS)} FROM entries {rest}", values):
-                yield member_of(dict(zip(COLUMNS, row, strict=True)), self.name)
+            with self._lock:
+                rows = self._connection.execute(f"SELECT {', '.join(COLUMNS)} FROM entries {rest}", values)
+            try:
+                while True:
+                    with self._lock:
+                        row = rows.fetchone()
+                    if row is None:
+                        return
+                    yield member_of(dict(zip(COLUMNS, row, strict=True)), self.name)
+            finally:
+                with self._lock, contextlib.suppress(self._error):
+                    rows.close()
 
     def __iter__(self) -> Iterator[Member]:
         return self._rows("ORDER BY rowid")
@@ -188,7 +200,8 @@ class _Sqlite(_Closing):
         return next(self._rows(last, text_and_raw(name)), None)
 
     def close(self) -> None:
-        self._connection.close()
+        with self._lock:
+            self._connection.close()
 
 
 class _Parquet(_Closing):
