@@ -230,6 +230,11 @@ class _Disk:
     def __init__(self, named: list[tuple[bytes, Tree]], epoch: int | None) -> None:
         self._named = named
         self._epoch = epoch
+        self._tops = {prefix[:-1] for prefix, _ in named if prefix}
+
+    def is_top(self, name: bytes) -> bool:
+        """Whether it is the directory of a named tree, of which the core knows the name alone."""
+        return name in self._tops
 
     def _status(self, name: bytes) -> tuple[Tree, os.stat_result] | None:
         for prefix, tree in self._named:
@@ -309,6 +314,8 @@ class _Comparison:
         links = (archive.type == "hardlink", tree.type == "hardlink")
         if archive.type != tree.type and not any(links):
             yield Difference(path, "type", archive.type, tree.type)
+            return
+        if self._disk.is_top(name):
             return
         if archive.type != "symlink" and archive.mode != tree.mode:  # nobody's mode of a symlink counts
             yield Difference(path, "mode", f"{archive.mode:04o}", f"{tree.mode:04o}")

@@ -6,6 +6,7 @@ import gzip
 import io
 import os
 import socket
+import subprocess
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -110,6 +111,17 @@ class TestOthers:
             (place / "o.tar").write_bytes(by_command(command, tree))
             kept_out = ["fifo: missing", f"{'n' * 99}: missing"] if "--format=v7" in command else []
             assert told(place / "o.tar", tree) == kept_out
+
+    def test_the_directory_of_a_named_tree(self, place: Path, tree: Path) -> None:
+        tree.chmod(0o2700)
+        os.chown(tree, 5, 5)
+        os.setxattr(tree, "user.x", b"1")
+        command = ["tar", "--format=posix", "--xattrs", "-C", place, "-cf", place / "o.tar", "t"]
+        subprocess.run(command, check=True)
+        assert told(place / "o.tar", {"t": tree}) == []
+        with tarfile.open(place / "o.tar", "w") as tar:
+            tar.addfile(tarfile.TarInfo("t"))
+        assert "t: type: archive file, tree directory" in told(place / "o.tar", {"t": tree})
 
     @pytest.mark.parametrize("format", FORMATS)
     def test_the_same_tree_by_tarfile(self, place: Path, tree: Path, format: str) -> None:
