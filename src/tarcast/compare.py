@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import array
 import contextlib
 import os
 import queue
@@ -57,8 +58,8 @@ class Difference:
     Attributes:
         path: path in the archive, without "./" before it or a slash behind it.
         kind: "missing" (the tree has it, the archive has not), "extra" (the other way round), "duplicate"
-            (the archive has it twice), "type", "mode", "owner", "mtime" (both as seconds since 1970), "size",
-            "device", "link" (target of a symlink, or what is one file under several names), "xattrs",
+            (the archive has it once more), "type", "mode", "owner", "mtime" (both as seconds since 1970),
+            "size", "device", "link" (target of a symlink, or what is one file under several names), "xattrs",
             "content".
         archive, tree: what either says, or None.
     """
@@ -103,8 +104,8 @@ def verify(
         threads: as for write_tar.
 
     Returns:
-        An iterator of the differences, which does the work as it is read; close it to end early. Memory stays
-        flat while both have the same order, apart from hard links and what only one of them has.
+        An iterator of the differences, which does the work as it is read; close it to end early. While both
+        have the same order, memory is 8 bytes a member, hard links, and what only one of them has.
 
     Raises:
         OptionError: an argument makes no sense.
@@ -230,6 +231,11 @@ class _Disk:
     def __init__(self, named: list[tuple[bytes, Tree]], epoch: int | None) -> None:
         self._named = named
         self._epoch = epoch
+        self._tops = {prefix[:-1] for prefix, _ in named if prefix}
+
+    def is_top(self, name: bytes) -> bool:
+        """Whether it is the directory of a named tree, of which the core knows the name alone."""
+        return name in self._tops
 
     def _status(self, name: bytes) -> tuple[Tree, os.stat_result] | None:
         for prefix, tree in self._named:
@@ -255,12 +261,13 @@ class _Disk:
 
 
 class _Comparison:
-    """Two runs of members, matched by name, whatever their order."""
+    """Two runs of members, matched by name, whatever their order; of several with one name the first."""
 
     def __init__(self, disk: _Disk) -> None:
         self._disk = disk
         self._archive: dict[bytes, Member] = {}  # those the other side did not have yet
         self._tree: dict[bytes, Member] = {}
+        self._matched = array.array("q")  # hashes of the names that both sides had
         self._links: tuple[dict[bytes, bytes], dict[bytes, bytes]] = {}, {}
         self._linked: list[tuple[bytes, Member, Member]] = []  # pairs with other first names of one file
 
@@ -279,8 +286,6 @@ class _Comparison:
                 name = plain_name(member.raw_name)
                 if not name or name == b".":  # the root has no entry in ours
                     continue
-                if member.type == "hardlink":
-                    self._links[not from_archive][name] = plain_name(member.raw_linkname)
                 if from_archive:
                     yield from self._from_archive(name, member)
                 else:
@@ -293,11 +298,12 @@ class _Comparison:
             yield from self._pair(name, member, other)
         elif name in self._archive:
             yield Difference(os.fsdecode(name), "duplicate")
-            self._archive[name] = member
         else:
             self._archive[name] = member
 
     def _from_tree(self, name: bytes, member: Member) -> Iterator[Difference]:
+        if member.type == "hardlink":
+            self._links[1][name] = plain_name(member.raw_linkname)
         other = self._archive.pop(name, None)
         if other is None:
             self._tree[name] = member
@@ -306,9 +312,14 @@ class _Comparison:
 
     def _pair(self, name: bytes, archive: Member, tree: Member) -> Iterator[Difference]:
         path = os.fsdecode(name)
+        self._matched.append(hash(name))
         links = (archive.type == "hardlink", tree.type == "hardlink")
+        if links[0]:
+            self._links[0][name] = plain_name(archive.raw_linkname)
         if archive.type != tree.type and not any(links):
             yield Difference(path, "type", archive.type, tree.type)
+            return
+        if self._disk.is_top(name):
             return
         if archive.type != "symlink" and archive.mode != tree.mode:  # nobody's mode of a symlink counts
             yield Difference(path, "mode", f"{archive.mode:04o}", f"{tree.mode:04o}")
@@ -336,8 +347,11 @@ class _Comparison:
 
     def _rest(self) -> Iterator[Difference]:
         """What no other side had, and hard links, now that all of them are known."""
+        # Those whose first member was matched. Asked here, where few are left, it takes no set of all names.
+        left = {hash(name) for name in self._archive}
+        again = left.intersection(self._matched) if left else left
         for name in self._archive:
-            yield Difference(os.fsdecode(name), "extra")
+            yield Difference(os.fsdecode(name), "duplicate" if hash(name) in again else "extra")
         for name in self._tree:
             if not self._disk.is_socket(name):  # others leave them out
                 yield Difference(os.fsdecode(name), "missing")

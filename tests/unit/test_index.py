@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import contextlib
 import hashlib
 import json
@@ -18,7 +19,8 @@ import pytest
 import tarcast
 from tarcast.errors import InputError, OptionError, OutputError
 from tarcast.index import Archive, Member, make_index, open_index
-from tarcast.index.form import COLUMNS
+from tarcast.index.form import COLUMNS, Meta
+from tarcast.index.tables import TableFile
 from tests.support.disks import MakeDirectory
 from tests.support.faults import at, make_files, nothing_left_behind, tmpfs
 from tests.support.trees import Node, make_tree
@@ -188,6 +190,19 @@ def test_a_full_disk(suffix: str, place: Path, tmp_path: Path) -> None:
         assert caught.value.path == str(full / f"i.{suffix}")
 
 
+def test_a_record_that_is_too_long(place: Path) -> None:
+    table = TableFile(place / "i.jsonl")
+    digests = {"d" * 2048: "00"}
+    meta = Meta(entries=0, size=0, file_size=0, compression=None, head="", digests=digests, entry_digest=None)
+    with nothing_left_behind(place), contextlib.ExitStack() as stack:
+        stack.callback(table.abort)
+        table.open()
+        with pytest.raises(OutputError) as caught:
+            table.finish(meta)
+    says = "write index: the archive's record is too long; ask for fewer digests"
+    assert str(caught.value) == f"{place}/i.jsonl: {says}"
+
+
 def test_an_index_in_the_tree_is_not_of_it(place: Path, tree: Path) -> None:
     for _ in range(2):
         result = tarcast.write_tar(tree, place / "out.tar", index=tree / "i.jsonl")
@@ -282,6 +297,41 @@ class TestReading:
         (table / "i.jsonl").write_bytes(b"".join(lines[:-1]) + b'{"name":7}\n')
         with open_index(table / "i.jsonl") as index, pytest.raises(InputError, match="a row is damaged"):
             list(index)
+
+    @KINDS
+    def test_several_read_it_at_once(self, tmp_path: Path, suffix: str) -> None:
+        top = make_files(tmp_path / "t", **{f"f{i:04d}": b"" for i in range(3000)})
+        tarcast.write_tar(top, tmp_path / "out.tar", index=tmp_path / f"i.{suffix}")
+        with open_index(tmp_path / f"i.{suffix}") as index:
+            first, second = iter(index), iter(index)
+            for i in range(3000):
+                assert next(first).name == next(second).name == f"f{i:04d}"
+                if i % 500 == 0:
+                    found = index.find(b"f%04d" % (2999 - i))
+                    assert found is not None
+                    assert found.name == f"f{2999 - i:04d}"
+            assert next(first, None) is next(second, None) is None
+
+    @KINDS
+    def test_threads_share_it(self, table: Path, suffix: str) -> None:
+        index = open_index(table / f"i.{suffix}")
+        begun = iter(index)
+        next(begun)
+        with concurrent.futures.ThreadPoolExecutor(1) as other:
+            found = other.submit(index.find, b"fifo").result()
+            assert found is not None
+            assert found.type == "fifo"
+            assert other.submit(lambda: len(list(begun))).result() == len(NODES) - 1
+            other.submit(index.close).result()
+
+    @KINDS
+    def test_a_name_that_another_one_is_shown_as(self, place: Path, suffix: str) -> None:
+        top = make_files(place / "odd", **{"\ufffd": b"text"})
+        (top / os.fsdecode(b"\xff")).write_bytes(b"bytes")
+        tarcast.write_tar(top, place / "out.tar", index=place / f"i.{suffix}")
+        with Archive(place / "out.tar", index=place / f"i.{suffix}") as archive:
+            assert archive.read("\ufffd") == b"text"
+            assert archive.read(b"\xff") == b"bytes"
 
     @pytest.mark.parametrize("suffix", ["jsonl", "sqlite"])
     def test_damage_ends_in_words(self, table: Path, suffix: str) -> None:

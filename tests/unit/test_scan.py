@@ -217,6 +217,10 @@ class TestExtended:
             (b"-1.5", -1_500_000_000),
             (b"-0.25", -250_000_000),
             (b"-1.0000000001", -1_000_000_001),
+            (repr(1e-05).encode(), 10_000),  # as tarfile writes it
+            (b"-1.5e-07", -150),
+            (b"1e-300", 0),
+            (b"1e+16", 10**25),
         ],
     )
     def test_times(self, text, time):
@@ -267,7 +271,10 @@ class TestExtended:
             ([record(b"size", b"9223372036854775807")], "beyond the end"),
             ([record(b"uid", b"1x")], "'uid' cannot be"),
             ([record(b"mtime", b"1.x")], "'mtime' cannot be"),
-            ([record(b"mtime", b"1e9")], "'mtime' cannot be"),
+            ([record(b"mtime", b"1e19")], "'mtime' cannot be '1e19'"),
+            ([record(b"mtime", b"1e999")], "'mtime' cannot be"),
+            ([record(b"mtime", b"1e")], "'mtime' cannot be"),
+            ([record(b"mtime", b"0" * 30 + b"1e5")], "'mtime' cannot be"),
             ([record(b"GNU.sparse.map", b"1,2,3")], "cannot be '1,2,3'"),
             ([record(b"GNU.sparse.map", b"1,x")], "cannot be"),
             ([record(b"GNU.sparse.numbytes", b"1")], "cannot be"),
@@ -284,6 +291,31 @@ class TestExtended:
         with pytest.raises(ScanError, match="5000000 bytes, and 4194304 is the limit") as caught:
             scanned(block(b"a") + block(b"pax", b"x", 5_000_000))
         assert caught.value.offset == 512
+
+    @pytest.mark.parametrize("type", [b"x", b"g"])
+    def test_it_is_for_all_headers_of_a_member_together(self, type):
+        attribute = extended(record(b"SCHILY.xattr.user.a", bytes(1 << 20)), type=type)
+        scanner = Scanner()
+        for _ in range(3):
+            assert scanner.feed(attribute) == []
+        with pytest.raises(ScanError, match="and 4194304 is the limit"):
+            scanner.feed(attribute)
+
+    def test_long_names_and_sparse_maps_count(self):
+        name = block(b"././@LongLink", b"L", 1 << 20) + bytes(1 << 20)
+        pieces = record(b"GNU.sparse.offset", b"1") + record(b"GNU.sparse.numbytes", b"0")
+        sparse = extended(pieces * ((3 << 20) // len(pieces)))
+        scanner = Scanner()
+        scanner.feed(name)
+        scanner.feed(sparse)
+        with pytest.raises(ScanError, match="and 4194304 is the limit"):
+            scanner.feed(sparse)
+
+    def test_every_member_may_have_so_much(self):
+        some = extended(record(b"SCHILY.xattr.user.a", bytes(3 << 20)))
+        assert len(scanned((some + block()) * 3 + END)) == 3
+        comment = extended(record(b"comment", bytes(3 << 20)), type=b"g")  # of which nothing is kept
+        assert len(scanned(comment * 3 + block() + END)) == 1
 
 
 class TestEnds:
@@ -310,6 +342,7 @@ class TestEnds:
     def test_what_comes_before_the_damage_is_given_first(self):
         scanner = Scanner()
         assert [m.raw_name for m in scanner.feed(block(b"good") + b"x" * 512)] == [b"good"]
+        assert scanner.failed
         for _ in range(2):
             with pytest.raises(ScanError, match="at byte 512"):
                 scanner.feed(END)

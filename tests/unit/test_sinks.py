@@ -287,6 +287,12 @@ def test_file_object_may_take_parts_or_say_nothing(folder: Path, expected: bytes
     assert result.bytes_written == len(expected)
 
 
+def test_file_object_that_takes_nothing_is_told_once(folder: Path) -> None:
+    with pytest.raises(OutputError) as caught:
+        write_tar(folder, Recorder(0))  # type: ignore[arg-type]
+    assert str(caught.value) == "Recorder: write: write() took no bytes"
+
+
 class FullAtTimes(io.RawIOBase):
     """A raw file that cannot take anything every other time, as a non-blocking one may."""
 

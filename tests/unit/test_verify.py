@@ -6,6 +6,7 @@ import gzip
 import io
 import os
 import socket
+import subprocess
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,8 @@ import pytest
 from hypothesis import given, settings
 
 import tarcast
+from tarcast._core.scan import Member
+from tarcast.compare import _Comparison, _Disk
 from tarcast.errors import ChangedError, InputError, OptionError
 from tests.support.faults import make_files, nothing_left_behind
 from tests.support.files import remove_tree
@@ -110,6 +113,17 @@ class TestOthers:
             (place / "o.tar").write_bytes(by_command(command, tree))
             kept_out = ["fifo: missing", f"{'n' * 99}: missing"] if "--format=v7" in command else []
             assert told(place / "o.tar", tree) == kept_out
+
+    def test_the_directory_of_a_named_tree(self, place: Path, tree: Path) -> None:
+        tree.chmod(0o2700)
+        os.chown(tree, 5, 5)
+        os.setxattr(tree, "user.x", b"1")
+        command = ["tar", "--format=posix", "--xattrs", "-C", place, "-cf", place / "o.tar", "t"]
+        subprocess.run(command, check=True)
+        assert told(place / "o.tar", {"t": tree}) == []
+        with tarfile.open(place / "o.tar", "w") as tar:
+            tar.addfile(tarfile.TarInfo("t"))
+        assert "t: type: archive file, tree directory" in told(place / "o.tar", {"t": tree})
 
     @pytest.mark.parametrize("format", FORMATS)
     def test_the_same_tree_by_tarfile(self, place: Path, tree: Path, format: str) -> None:
@@ -216,6 +230,35 @@ class TestDifferences:
         found = told(place / "o.tar", place / "t")
         assert found[0] == "zz: duplicate"
         assert "zz: extra" in found
+
+    def test_a_name_that_comes_again_much_later(self, place: Path) -> None:
+        top = make_files(place / "t", **{f"f{i:04d}": b"%d" % i for i in range(3000)})
+        os.link(top / "f0001", top / "other")
+        tarcast.write_tar(top, place / "o.tar")
+        with tarfile.open(place / "o.tar", "a") as tar:
+            for name in ("f0002", "./f0001", "f2999", "f0002", "new"):
+                info = tarfile.TarInfo(name)  # with other data and times
+                tar.addfile(info)
+            info = tarfile.TarInfo("f0003")
+            info.type, info.linkname = tarfile.LNKTYPE, "f0001"
+            tar.addfile(info)
+        doubles = [f"f{i:04d}: duplicate" for i in (1, 2, 2, 3, 2999)]
+        assert sorted(told(place / "o.tar", top)) == [*doubles, "new: extra"]
+
+    @pytest.mark.parametrize("order", ["tree first", "archive first"])
+    def test_the_first_of_a_name_is_compared(self, order: str) -> None:
+        """However far the tree is when the second one comes."""
+
+        def link(name: bytes, to: bytes) -> Member:
+            return Member(name, "hardlink", raw_linkname=to)
+
+        disk = _Disk([], None)
+        a, c = Member(b"a", "file", size=1), Member(b"c", "file")
+        tree = [a, Member(b"b", "file"), link(b"c", b"b")]
+        archive = [a, c, link(b"b", b"c"), Member(b"./a", "file", size=2), link(b"c", b"elsewhere")]
+        runs = [[archive], [tree]] if order == "archive first" else [[[m] for m in archive], [tree]]
+        found = [str(d) for d in _Comparison(disk).run(*map(iter, runs))]
+        assert sorted(found) == ["a: duplicate", "c: duplicate"]
 
     def test_without_content(self, out: Path, tree: Path) -> None:
         rewritten(tree / "large", bytes(300_000))

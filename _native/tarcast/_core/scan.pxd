@@ -61,6 +61,8 @@ cdef class Scanner:
     cdef State state
     cdef char extended              # its type
     cdef uint64_t wanted            # bytes of it
+    cdef uint64_t ahead_of_member   # bytes of all of them since the last member
+    cdef uint64_t kept              # bytes of the attributes in `globals`
     cdef uint64_t body              # bytes of data that are still to come
     cdef uint64_t padding           # and of zeros behind them
     cdef uint64_t at                # offset of what comes next

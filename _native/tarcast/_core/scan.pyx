@@ -15,16 +15,19 @@ from tarcast._core.scan cimport (
 )
 
 cdef enum:
-    # What one extended header may hold: four times of what tarcast and Go write at most.
+    # What the extended headers of one member may hold together, four times of what tarcast and Go write at most;
+    # and what is kept of all global ones. A map of MOST_PIECES in pax records does not fit in.
     MOST_RECORDS = 4 << 20
     # Attributes in global headers, which hold for every member behind them.
     MOST_SHARED = 4096
-    # Pieces of data in a sparse file, so that a map cannot fill the memory.
+    # Pieces of data in a sparse file of old GNU tar, so that a map cannot fill the memory.
     MOST_PIECES = 1 << 20
     # hashlib gives up the GIL for more than SMALL bytes at a time, and to get it back from another thread can take
     # longer than to hash LARGE.
     SMALL = 2047
     LARGE = 1 << 16
+    # Characters of a floating-point number as Python writes it: -1.7976931348623157e+308.
+    LONGEST_FLOAT = 24
 
 TYPES = {
     "0": "file",
@@ -94,6 +97,16 @@ cdef class Member:
         return f"<Member {self.name!r} {self.type} {self.mode:04o} {self.uid}:{self.gid} {self.size} bytes>"
 
 
+cdef bytes plain_decimal(bytes value):
+    """Without the exponent that Python's tarfile writes where a time is next to 1970 or far from it."""
+    if b"e" not in value or len(value) > LONGEST_FLOAT:
+        return value
+    try:
+        return b"%.9f" % float(value)
+    except ValueError:
+        return value
+
+
 cdef class Records:
     cdef Records copy(self):
         cdef Records other = Records.__new__(Records)
@@ -126,6 +139,10 @@ cdef class Scanner:
     @property
     def ended(self):
         return self.state == IN_END
+
+    @property
+    def failed(self):
+        return self.trouble is not None
 
     def pass_by(self, uint64_t count):
         if count > self.ahead:
@@ -222,6 +239,7 @@ cdef class Scanner:
 
     cdef int take_block(self, const char* block) except -1:
         cdef Head head
+        cdef uint64_t total
         cdef const char* problem
         if self.state == IN_MAP:
             self.at += BLOCK
@@ -240,8 +258,13 @@ cdef class Scanner:
         if self.begun < 0 and head.type != c"g":
             self.begun = <int64_t>self.at
         if head.type in b"xXgLK":
-            if head.size > MOST_RECORDS:
-                self.fail(f"an extended header has {head.size} bytes, and {MOST_RECORDS} is the limit")
+            if head.type == c"g":
+                total = <uint64_t>head.size
+            else:
+                self.ahead_of_member += <uint64_t>head.size
+                total = self.ahead_of_member
+            if total > MOST_RECORDS:
+                self.fail(f"extended headers have {total} bytes, and {MOST_RECORDS} is the limit for a member")
             self.at += BLOCK
             self.extended = head.type
             self.wanted = <uint64_t>head.size
@@ -260,6 +283,8 @@ cdef class Scanner:
             if self.globals is None:
                 self.globals = Records.__new__(Records)
             self.take_records(self.globals, data, length)
+            if self.kept > MOST_RECORDS:
+                self.fail(f"attributes in global headers have {self.kept} bytes, and {MOST_RECORDS} is the limit")
             if self.globals.xattrs is not None:
                 if len(self.globals.xattrs) > MOST_SHARED:
                     self.fail(f"global headers have more than {MOST_SHARED} extended attributes")
@@ -283,6 +308,7 @@ cdef class Scanner:
         cdef const char* problem
         cdef bytes key
         cdef bytes value
+        cdef bytes text
         cdef bint has
         cdef bint good
         while at < length:
@@ -299,6 +325,8 @@ cdef class Scanner:
                 if records.xattrs is None:
                     records.xattrs = []
                 records.xattrs.append((key[13:], value))
+                if records is self.globals:
+                    self.kept += <uint64_t>(item.key_length + item.value_length)
             elif key == b"uid":
                 records.has_uid = has
                 good = not has or decimal_read(item.value, item.value_length, &records.uid)
@@ -307,7 +335,8 @@ cdef class Scanner:
                 good = not has or decimal_read(item.value, item.value_length, &records.gid)
             elif key == b"mtime":
                 records.has_mtime = has
-                good = not has or time_read(item.value, item.value_length, &records.mtime, &records.mtime_nsec)
+                text = plain_decimal(value)
+                good = not has or time_read(text, <size_t>len(text), &records.mtime, &records.mtime_nsec)
             elif records is self.globals:
                 pass                # a name or a size for all makes no sense
             elif key == b"path":
@@ -372,6 +401,7 @@ cdef class Scanner:
         if records is None and self.globals is not None:
             records = self.globals.copy()
         self.records = None
+        self.ahead_of_member = 0
         name = head.name[:head.name_length]
         if head.prefix_length:
             name = head.prefix[:head.prefix_length] + b"/" + name

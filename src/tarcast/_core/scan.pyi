@@ -120,8 +120,9 @@ class Scanner:
     """Takes a tar stream in any slices and gives its members.
 
     Reads ustar, pax with global headers, GNU's long names, numbers in base 256 and sparse files in
-    all forms, and v7. What follows the first block of zeros is passed over. Extended headers of
-    more than 4 MiB and maps of more than a million pieces are refused, so memory is bounded.
+    all forms, and v7. What follows the first block of zeros is passed over. More than 4 MiB of
+    extended headers for a member, or of attributes for all, and maps of more than a million pieces
+    are refused, so memory is bounded.
 
     Args:
         digest: gives a new hash object for each file, which then comes when its data has passed.
@@ -147,6 +148,10 @@ class Scanner:
     @property
     def ended(self) -> bool:
         """Whether the mark of the end has passed."""
+
+    @property
+    def failed(self) -> bool:
+        """Whether damage was seen, which the next feed() or close() tells."""
 
     def pass_by(self, count: int) -> None:
         """Go on as if `count` bytes, no more than `ahead`, had been fed."""

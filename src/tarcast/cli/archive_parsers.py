@@ -79,7 +79,7 @@ examples:
 differences:
   missing     the tree has it, the archive has not
   extra       the archive has it, the tree has not
-  duplicate   the archive has it twice
+  duplicate   the archive has it once more; its first member is compared
   type, mode, owner, mtime, size, device, link, xattrs, content
 
 exit status:

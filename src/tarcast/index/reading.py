@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
+import threading
 
 from .._core.rows import json_lines, text_and_raw
 from .._core.scan import Member
@@ -14,7 +16,9 @@ from .form import COLUMNS, member_of, meta_of, not_an_index
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from typing import Any, Protocol, Self
+    from typing import Any, BinaryIO, Protocol, Self
+
+    from typing_extensions import Buffer
 
     from .form import Meta
 
@@ -77,6 +81,24 @@ def open_index(path: str | bytes | os.PathLike[str]) -> Index:
     raise not_an_index(name, "it is neither JSON lines nor SQLite nor Parquet")
 
 
+class _From(io.RawIOBase):
+    """What is in `file` from `at` on, whoever else reads it meanwhile."""
+
+    def __init__(self, file: BinaryIO, at: int) -> None:
+        self._file = file
+        self._at = at
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Buffer) -> int:
+        view = memoryview(buffer).cast("B")
+        data = os.pread(self._file.fileno(), len(view), self._at)
+        view[: len(data)] = data
+        self._at += len(data)
+        return len(data)
+
+
 class _JsonLines(_Closing):
     def __init__(self, name: str) -> None:
         self.name = name
@@ -96,8 +118,7 @@ class _JsonLines(_Closing):
 
     def _lines(self) -> Iterator[bytes]:
         try:
-            self._file.seek(self._start)
-            yield from self._file
+            yield from io.BufferedReader(_From(self._file, self._start), 1 << 16)
         except OSError as error:
             raise os_error(InputError, error, path=self.name, step="read index") from error
 
@@ -110,7 +131,7 @@ class _JsonLines(_Closing):
             raise not_an_index(self.name, f"it is cut: {count} of {self.meta.entries} members")
 
     def find(self, name: bytes) -> Member | None:
-        begin = json_lines([Member(name, "file")]).partition(b',"type":')[0]
+        begin = b"".join(json_lines([Member(name, "file")]).partition(b',"type":')[:2])
         found = None
         for line in self._lines():
             if line.startswith(begin):
@@ -131,9 +152,12 @@ class _Sqlite(_Closing):
         import urllib.parse
 
         self.name = name
+        # Threads may share it, one at a time; reentrant, for an iterator may be collected at any moment.
+        self._lock = threading.RLock()
         address = f"file:{urllib.parse.quote(os.fsencode(os.path.abspath(name)))}?mode=ro&immutable=1"
+        self._error = sqlite3.Error
         with self._telling():
-            self._connection = sqlite3.connect(address, uri=True)
+            self._connection = sqlite3.connect(address, uri=True, check_same_thread=False)
         try:
             with self._telling():
                 rows = self._connection.execute("SELECT key, value FROM archive").fetchall()
@@ -148,17 +172,25 @@ class _Sqlite(_Closing):
 
     @contextlib.contextmanager
     def _telling(self) -> Iterator[None]:
-        import sqlite3
-
         try:
             yield
-        except (sqlite3.Error, UnicodeDecodeError) as error:
+        except (self._error, UnicodeDecodeError) as error:
             raise not_an_index(self.name, str(error)) from error
 
     def _rows(self, rest: str, values: tuple[object, ...] = ()) -> Iterator[Member]:
         with self._telling():
-            for row in self._connection.execute(f"SELECT {', '.join(COLUMNS)} FROM entries {rest}", values):
-                yield member_of(dict(zip(COLUMNS, row, strict=True)), self.name)
+            with self._lock:
+                rows = self._connection.execute(f"SELECT {', '.join(COLUMNS)} FROM entries {rest}", values)
+            try:
+                while True:
+                    with self._lock:
+                        row = rows.fetchone()
+                    if row is None:
+                        return
+                    yield member_of(dict(zip(COLUMNS, row, strict=True)), self.name)
+            finally:
+                with self._lock, contextlib.suppress(self._error):
+                    rows.close()
 
     def __iter__(self) -> Iterator[Member]:
         return self._rows("ORDER BY rowid")
@@ -168,7 +200,8 @@ class _Sqlite(_Closing):
         return next(self._rows(last, text_and_raw(name)), None)
 
     def close(self) -> None:
-        self._connection.close()
+        with self._lock:
+            self._connection.close()
 
 
 class _Parquet(_Closing):

@@ -173,9 +173,10 @@ def open_source(path: str | bytes | os.PathLike[str], *, spool: bool = False) ->
         raise InputError("cannot be opened", path=name, step="open archive") from error
     if name == "-":
         name = "standard input"
+    if stat.S_ISDIR(status.st_mode):
+        file.close()
+        raise InputError("is a directory, not an archive", path=name, step="open archive")
     try:
-        if stat.S_ISDIR(status.st_mode):
-            raise InputError("is a directory, not an archive", path=name, step="open archive")
         if spool and not stat.S_ISREG(status.st_mode):
             file = _spooled(file)
             status = os.fstat(file.fileno())
@@ -185,9 +186,6 @@ def open_source(path: str | bytes | os.PathLike[str], *, spool: bool = False) ->
     except OSError as error:
         file.close()
         raise os_error(InputError, error, path=name, step="open archive") from error
-    except BaseException:
-        file.close()
-        raise
     if regular and _compression(begin) is None:
         return FileSource(file, name, start=start, size=status.st_size - start)
     stream: Any = open(os.dup(file.fileno()), "rb", buffering=_CHUNK)  # noqa: SIM115
@@ -230,7 +228,7 @@ def scan(
     """
     window = _CHUNK
     try:
-        while source.size is None or not scanner.ended:
+        while not scanner.failed and (source.size is None or not scanner.ended):
             if source.size is not None and scanner.ahead:
                 # Large bodies: look at headers alone. Small ones: read what is in between too.
                 window = _LEAST if scanner.ahead >= _LARGE else min(2 * window, _CHUNK)

@@ -38,6 +38,7 @@ class JsonLines:
 
     def __init__(self, file: FileSink) -> None:
         self._fd = file.fd
+        self._name = file.name
         self._write(b" " * (_FIRST_LINE - 1) + b"\n")
 
     def add(self, members: list[Member]) -> None:
@@ -46,7 +47,12 @@ class JsonLines:
     def finish(self, meta: Meta) -> None:
         line = json.dumps(meta.as_dict()).encode()
         if len(line) >= _FIRST_LINE:
-            raise OutputError("the archive's record is too long: fewer digests")
+            raise OutputError(
+                "the archive's record is too long",
+                path=self._name,
+                step="write index",
+                hint="ask for fewer digests",
+            )
         os.pwrite(self._fd, line, 0)
 
     def _write(self, data: bytes) -> None:
@@ -217,6 +223,8 @@ def _telling(name: str) -> Any:
     """What goes wrong while an index is written, in words."""
     try:
         yield
+    except OutputError:
+        raise
     except OSError as error:
         raise os_error(OutputError, error, path=name, step="write index") from error
     except Exception as error:

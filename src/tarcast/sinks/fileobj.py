@@ -68,6 +68,8 @@ class FileObjectSink:
                 if taken <= 0:
                     raise OutputError("write() took no bytes", path=self.name, step="write")
                 view = view[taken:]
+        except OutputError:
+            raise
         except OSError as error:
             raise os_error(OutputError, error, path=self.name, step="write") from error
 
