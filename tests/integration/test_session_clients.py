@@ -186,10 +186,10 @@ def test_the_socket_is_for_its_user_alone_and_goes(trees: Path, place: Path) -> 
         assert daemon.listen(f"unix://{path}") == f"unix://{path}"
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
         with Daemon({"empty": trees / "empty"}) as second:
-            with pytest.raises(tarcast.OptionError, match="somebody listens there already"):
+            with pytest.raises(tarcast.OutputError, match="somebody listens there already"):
                 second.listen(f"unix://{path}")
             (place / "file").touch()
-            with pytest.raises(tarcast.OptionError, match="is there already, and no socket"):
+            with pytest.raises(tarcast.OutputError, match="is there already, and no socket"):
                 second.listen(f"unix://{place}/file")
             with pytest.raises(tarcast.OutputError, match="ENOENT"):
                 second.listen(f"unix://{place}/none/socket")
