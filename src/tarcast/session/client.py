@@ -76,7 +76,8 @@ def connect(
         A Client, to be closed; a context manager.
 
     Raises:
-        OptionError: an argument makes no sense, or gRPC is not installed.
+        OptionError: an argument makes no sense, gRPC is not installed, or cannot have its private socket
+            among the temporary files.
         DaemonError: there is no such daemon, or it refuses the session.
     """
     require_grpc()
