@@ -12,15 +12,21 @@ from tarcast.daemon import TLS, Daemon
 from tarcast.errors import DaemonError
 from tarcast.session import connect
 from tests.support.certificates import make_certificates
+from tests.support.faults import command
 from tests.support.sessions import VIAS, Log
 
 Certificates = Callable[[str], TLS]
 
 
 @pytest.fixture(scope="module")
-def tls(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
-    folder = tmp_path_factory.mktemp("certificates")
-    make_certificates(folder)
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("certificates")
+    make_certificates(made)
+    return made
+
+
+@pytest.fixture(scope="module")
+def tls(folder: Path) -> Certificates:
     return lambda name: TLS(ca=f"{folder}/ca.pem", cert=f"{folder}/{name}.pem", key=f"{folder}/{name}.key")
 
 
@@ -66,3 +72,13 @@ def test_a_daemon_without_tls(daemon: Daemon, log: Log, tls: Certificates, via: 
     assert "speak TLS" in refused(address, via, tls("client")).hint
     assert time.monotonic() - began < 5  # and not when the daemon has waited for long enough
     log.wait("a connection failed: the client wants TLS, and there is none here")
+
+
+def test_grpc_does_not_talk_beside_the_program(daemon: Daemon, tls: Certificates, folder: Path) -> None:
+    address = daemon.listen("tcp://127.0.0.1:0", tls=tls("server"))
+    files = ("--tlscacert", "ca.pem", "--tlscert", "outsider.pem", "--tlskey", "outsider.key")
+    words = ("build-export", "--addr", address, "--frontend", "x", "-o", "out.tar", *files)
+    done = command(*words, cwd=folder)
+    assert done.returncode == 3
+    assert done.stderr.startswith(b"tarcast: error: ")
+    assert done.stderr.count(b"\n") == 1
