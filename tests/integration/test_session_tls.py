@@ -71,7 +71,7 @@ def test_a_daemon_without_tls(daemon: Daemon, log: Log, tls: Certificates, via: 
     began = time.monotonic()
     assert "speak TLS" in refused(address, via, tls("client")).hint
     assert time.monotonic() - began < 5  # and not when the daemon has waited for long enough
-    log.wait("a connection failed: the client wants TLS, and there is none here")
+    log.wait("a connection failed: refused: the client wants TLS, and there is none here")
 
 
 def test_grpc_does_not_talk_beside_the_program(daemon: Daemon, tls: Certificates, folder: Path) -> None:

@@ -127,7 +127,7 @@ class Door:
                 raise SessionError("closed before it said anything" if not begun else "closed too early")
             begun += bytes(data)
         if self._context is None and begun.startswith(_TLS_HANDSHAKE):
-            raise SessionError("the client wants TLS, and there is none here")
+            raise self._refused(wire, "400 Bad Request", "the client wants TLS, and there is none here")
         if begun.startswith(_HTTP2):
             wire.begin(begun)
             return None
