@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tarfile
@@ -102,8 +103,8 @@ def test_references_and_tcp(needs_root: None, tree: Path, place: Path) -> None:
         ),
         (["serve", "--listen", "unix:///x", "--tree", "a=b", "--tree", "a=c"], 'two trees are named "a"'),
         (["serve", "--listen", "unix:///x", "--ref", "dir:x"], "a reference needs a name"),
-        (["serve", "--listen", "x", "--tree", "a=b"], "'x' is no address"),
-        (["serve", "--listen", "tcp://127.0.0.1:0", "--tree", "a=b"], "listening on TCP needs TLS"),
+        (["serve", "--listen", "x", "--tree", "a=."], "'x' is no address"),
+        (["serve", "--listen", "tcp://127.0.0.1:0", "--tree", "a=."], "listening on TCP needs TLS"),
         (
             ["serve", "--listen", "tcp://h:0", "--tlscert", "c", "--tree", "a=b"],
             "TLS also needs --tlscacert and --tlskey",
@@ -129,6 +130,50 @@ def test_references_and_tcp(needs_root: None, tree: Path, place: Path) -> None:
 def test_wrong_usage(words: list[str], error: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(words) == 2
     assert error in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "error"),
+    [
+        (["--tree", "a=none"], "none: --tree a: open tree: No such file or directory [ENOENT]"),
+        (["--tree", "b=tree", "--tree", "a=file"], "file: --tree a: open tree: Not a directory [ENOTDIR]"),
+        (["--ref", "a=dir:none"], "none: --ref a: open tree: No such file or directory [ENOENT]"),
+        (["--ref", "a=overlay:tree:none"], "none: --ref a: open tree: No such file or directory [ENOENT]"),
+        (["--ref", "a=overlay:file:tree"], "file: --ref a: open tree: Not a directory [ENOTDIR]"),
+        (["--ref", "a=image:none"], "none: --ref a: open image: No such file or directory [ENOENT]"),
+        (["--ref", "a=image:file"], "file: --ref a: open image: holds no file system that is known"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_what_is_served_must_be_there(
+    tree: Path,
+    place: Path,
+    words: list[str],
+    error: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (place / "file").touch()
+    monkeypatch.chdir(place)
+    # It cannot listen there either, but does not come that far.
+    assert main(["serve", "--listen", f"unix://{place}/nowhere/s", *words]) == 3
+    assert f"tarcast: error: {error}" in capsys.readouterr().err
+
+
+def test_a_pattern_is_refused_before_it_listens(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--tree", f"a={place}", "--exclude", "["]
+    assert main(["serve", "--listen", f"unix://{place}/nowhere/s", *words]) == 2
+    assert 'exclude pattern "["' in capsys.readouterr().err
+
+
+def test_an_address_that_somebody_has(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.socket(socket.AF_UNIX) as local, socket.create_server(("127.0.0.1", 0)) as remote:
+        local.bind(f"{place}/s")
+        local.listen(1)
+        port = remote.getsockname()[1]
+        for where in ([f"unix://{place}/s"], [f"tcp://127.0.0.1:{port}", "--insecure"]):
+            assert main(["serve", "--tree", f"a={place}", "--listen", *where]) == 4
+            assert "[EADDRINUSE]" in capsys.readouterr().err
 
 
 def test_a_definition_that_cannot_be_read(place: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -180,7 +180,7 @@ def test_two_daemons_want_one_path(tmp_path: Path) -> None:
             both = [background(daemon.listen, f"unix://{tmp_path}/s") for daemon in (first, second)]
             failed = [one.exception(10) for one in both]
             assert sum(error is None for error in failed) == 1
-            assert any(isinstance(error, tarcast.OptionError) for error in failed)
+            assert any(isinstance(error, tarcast.OutputError) for error in failed)
 
 
 @pytest.mark.parametrize("stalled", ["reader", "daemon"])

@@ -82,7 +82,8 @@ def headers(**changes: str) -> bytes:
 
 
 REFUSED = {
-    "garbage": (b"\x16\x03\x01\r\n\r\n", "400", "no HTTP/1.1"),
+    "garbage": (b"\x15\x03\x01\r\n\r\n", "400", "no HTTP/1.1"),
+    "TLS": (b"\x16\x03\x01", "400", "the client wants TLS, and there is none here"),
     "HTTP/1.0": (b"GET / HTTP/1.0\r\n\r\n", "400", "no HTTP/1.1"),
     "a head without an end": (
         b"POST / HTTP/1.1\r\nX: " + b"x" * 70000,

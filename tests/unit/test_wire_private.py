@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import socket
+import tempfile
 import threading
 import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
+import grpc
 import pytest
 
-from tarcast.errors import SessionError
+from tarcast.daemon import Daemon
+from tarcast.errors import OptionError, SessionError
 from tarcast.session.wire import private
 from tarcast.session.wire.wires import SocketWire
 
@@ -44,7 +51,29 @@ def test_a_client_that_leaves_at_once_is_noticed_at_once() -> None:
         peer = threading.Thread(target=leave)
         peer.start()
         begun = time.monotonic()
-        with pytest.raises(SessionError, match="the client does not speak HTTP/2: "):
+        with pytest.raises(SessionError, match="the client left before its session was open: "):
             private.open_channel(SocketWire(ours), lambda why: None)
         assert time.monotonic() - begun < 5
         peer.join()
+
+
+def serve(wire: SocketWire) -> None:
+    with ThreadPoolExecutor() as pool:
+        private.serve_on(grpc.server(pool), wire, lambda why: None)
+
+
+@pytest.mark.parametrize("name", ["x" * 100, "a,b"])
+@pytest.mark.parametrize("use", [lambda wire: private.open_channel(wire, lambda why: None), serve])
+def test_a_place_for_temporary_files_that_cannot_have_a_socket(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, use: Callable[[SocketWire], object]
+) -> None:
+    (tmp_path / name).mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / name))
+    ours, theirs = socket.socketpair()
+    with theirs:
+        with pytest.raises(OptionError, match=r"gRPC cannot have its socket: .*; see TMPDIR"):
+            use(SocketWire(ours))
+        assert theirs.recv(1) == b""
+    with pytest.raises(OptionError, match=r"gRPC cannot have its socket: .*; see TMPDIR"):
+        Daemon({"tree": tmp_path})
+    assert os.listdir(tmp_path / name) == []

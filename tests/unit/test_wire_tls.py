@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import socket
 import ssl
-import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,6 +15,7 @@ import pytest
 from tarcast.errors import DaemonError, OptionError
 from tarcast.session.wire.address import TLS, Address, wire_to
 from tarcast.session.wire.wires import TlsWire
+from tests.support.certificates import make_certificates, openssl
 from tests.support.files import descriptors
 
 Certificates = Callable[..., TLS]
@@ -25,19 +25,7 @@ Certificates = Callable[..., TLS]
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Certificates of two authorities: those of "ca" for both sides, that of "stranger" for nobody."""
     made = tmp_path_factory.mktemp("certificates")
-
-    def make(name: str, *options: str) -> None:
-        key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
-        out = ["-keyout", f"{name}.key", "-out", f"{name}.pem", "-subj", f"/CN={name}", "-days", "2"]
-        subprocess.run(
-            ["openssl", "req", "-x509", *key, *out, *options], cwd=made, check=True, capture_output=True
-        )
-
-    make("ca")
-    make("stranger")
-    by_ca = ("-CA", "ca.pem", "-CAkey", "ca.key")
-    make("server", *by_ca, "-addext", "subjectAltName=DNS:daemon.test,IP:127.0.0.1")
-    make("client", *by_ca)
+    make_certificates(made)
     return made
 
 
@@ -48,6 +36,10 @@ def tls(folder: Path) -> Certificates:
         return TLS(**files, server_name=server_name)
 
     return of
+
+
+def at(host: str) -> Address:
+    return Address(f"tcp://{host}:1")
 
 
 @pytest.fixture(autouse=True)
@@ -107,7 +99,7 @@ def pair(tls: Certificates) -> Iterator[Pair]:
 @pytest.fixture
 def wires(pair: Pair, tls: Certificates) -> Iterator[tuple[TlsWire, TlsWire]]:
     """(client's, server's), greeted."""
-    client = tls("client").wire(pair.client, "daemon.test")
+    client = tls("client").wire(pair.client, at("daemon.test"))
     pair.greeting.result()
     for wire in (client, pair.server):
         wire.begin(b"")
@@ -128,24 +120,45 @@ def test_tls_file_that_is_not_there(folder: Path, which: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("ca", "cert", "key"),
+    ("ca", "cert", "key", "wrong", "says"),
     [
-        ("ca.pem", "client.pem", "server.key"),
-        ("ca.pem", "client.key", "client.key"),
-        ("ca.key", "client.pem", "client.key"),
-        ("ca.pem", "client.pem", "client.pem"),
+        (
+            "ca.pem",
+            "client.pem",
+            "server.key",
+            "server.key",
+            r"key does not go with .*/client\.pem: .*mismatch",
+        ),
+        ("ca.pem", "client.pem", "client.pem", "client.pem", r"key does not go with .*/client\.pem"),
+        ("ca.pem", "client.pem", "junk", "junk", r"key does not go with .*/client\.pem"),
+        ("ca.pem", "client.key", "client.key", "client.key", "cert holds no certificate"),
+        ("ca.pem", "junk", "client.key", "junk", "cert holds no certificate"),
+        ("ca.key", "client.pem", "client.key", "ca.key", "ca holds no certificate"),
+        ("junk", "client.pem", "client.key", "junk", "ca holds no certificate"),
     ],
 )
-def test_tls_files_that_do_not_fit(folder: Path, ca: str, cert: str, key: str) -> None:
-    with pytest.raises(OptionError, match="make no sense"):
+def test_tls_files_that_do_not_fit(folder: Path, ca: str, cert: str, key: str, wrong: str, says: str) -> None:
+    (folder / "junk").write_text("junk")
+    with pytest.raises(OptionError, match=f"the TLS {says}") as caught:
         TLS(ca=f"{folder}/{ca}", cert=f"{folder}/{cert}", key=f"{folder}/{key}")
+    assert caught.value.path == f"{folder}/{wrong}"
+
+
+@pytest.mark.parametrize("form", [["pkcs8", "-topk8"], ["ec", "-aes256"]], ids=["pkcs8", "traditional"])
+def test_tls_key_that_is_encrypted(folder: Path, form: list[str]) -> None:
+    secret = folder / "a secret.key"
+    openssl(folder, *form, "-in", "client.key", "-passout", "pass:word", "-out", secret.name)
+    with pytest.raises(
+        OptionError, match=r"the TLS key is encrypted; decrypt it: openssl pkey -in '.* secret"
+    ):
+        TLS(ca=f"{folder}/ca.pem", cert=f"{folder}/client.pem", key=f"{secret}")
 
 
 # ---- the handshake ----------------------------------------------------------------------
 
 
 def test_tls_server_name_may_differ_from_the_host(pair: Pair, tls: Certificates) -> None:
-    client = tls("client", server_name="daemon.test").wire(pair.client, "10.0.0.1")
+    client = tls("client", server_name="daemon.test").wire(pair.client, at("10.0.0.1"))
     pair.greeting.result()
     client.close()
 
@@ -153,8 +166,8 @@ def test_tls_server_name_may_differ_from_the_host(pair: Pair, tls: Certificates)
 @pytest.mark.parametrize(("ca", "host"), [("stranger", "daemon.test"), ("ca", "other.test")])
 def test_tls_client_does_not_trust_just_any_daemon(pair: Pair, tls: Certificates, ca: str, host: str) -> None:
     with pytest.raises(DaemonError, match="no TLS with the daemon") as caught:
-        tls("client", ca).wire(pair.client, host)
-    assert (caught.value.path, caught.value.step) == (host, "connect")
+        tls("client", ca).wire(pair.client, at(host))
+    assert (caught.value.path, caught.value.step) == (f"tcp://{host}:1", "connect")
     assert pair.client.fileno() == -1
     with pytest.raises(ssl.SSLError, match="ALERT"):  # the alert that says why has come
         pair.greeting.result()
@@ -178,7 +191,7 @@ def test_tls_handshake_is_limited_in_time(tls: Certificates) -> None:
     ours, theirs = socket.socketpair()
     ours.settimeout(0.05)
     with theirs, pytest.raises(DaemonError, match="timed out"):
-        tls("client").wire(ours, "daemon.test")
+        tls("client").wire(ours, at("daemon.test"))
     assert ours.fileno() == -1
 
 
@@ -187,8 +200,11 @@ def test_tls_with_somebody_who_speaks_none(tls: Certificates) -> None:
         ours, theirs = socket.socketpair()
         theirs.sendall(said)
         theirs.shutdown(socket.SHUT_WR)
-        with theirs, pytest.raises(DaemonError, match="no TLS with the daemon"):
-            tls("client").wire(ours, "daemon.test")
+        with (
+            theirs,
+            pytest.raises(DaemonError, match=r"no TLS with the daemon: .*; does the daemon speak TLS\?"),
+        ):
+            tls("client").wire(ours, at("daemon.test"))
         assert ours.fileno() == -1
 
 
@@ -196,7 +212,7 @@ def test_tls_with_a_host_that_cannot_be(tls: Certificates) -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs:
         with pytest.raises((DaemonError, OptionError)):
-            tls("client").wire(ours, ".test")
+            tls("client").wire(ours, at(".test"))
         assert ours.fileno() == -1
 
 

@@ -7,7 +7,7 @@ import sys
 
 from tarcast.cli.create import output_of
 from tarcast.cli.running import carry_out
-from tarcast.cli.session_parsers import DEFAULT_BUILDKIT, parse_build_export, tls_of
+from tarcast.cli.session_parsers import DEFAULT_BUILDKIT, parse_build_export, quiet_grpc, tls_of
 from tarcast.errors import InputError, OptionError, os_error
 
 TYPE_CHECKING = False
@@ -28,6 +28,7 @@ def run(arguments: list[str]) -> int:
 def _build(args: argparse.Namespace, display: Callable[..., None]) -> Received:
     from tarcast.session import connect
 
+    quiet_grpc()
     definition = b"" if args.definition is None else _read(args.definition)
     address = args.addr or os.environ.get("BUILDKIT_HOST") or DEFAULT_BUILDKIT
     with connect(address, via="control", tls=tls_of(args)) as client:

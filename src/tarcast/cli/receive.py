@@ -7,7 +7,7 @@ import os
 from tarcast.cli.create import output_of
 from tarcast.cli.parser import default_epoch
 from tarcast.cli.running import carry_out
-from tarcast.cli.session_parsers import parse_receive, tls_of
+from tarcast.cli.session_parsers import parse_receive, quiet_grpc, tls_of
 from tarcast.errors import OptionError
 
 TYPE_CHECKING = False
@@ -31,6 +31,7 @@ def run(arguments: list[str]) -> int:
 def _receive(args: argparse.Namespace, display: Callable[..., None]) -> Received:
     from tarcast.session import connect
 
+    quiet_grpc()
     attrs = dict(args.attrs)
     epoch = default_epoch(os.environ) if args.epoch is None else args.epoch
     if args.epoch is not None and EPOCH in attrs:

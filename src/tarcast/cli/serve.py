@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import threading
 
 from tarcast.cli.create import references_of, tree_options
-from tarcast.cli.session_parsers import parse_serve, tls_of
+from tarcast.cli.session_parsers import parse_serve, quiet_grpc, tls_of
 from tarcast.cli.stdio import say
-from tarcast.errors import OptionError
+from tarcast.errors import InputError, OptionError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,6 +28,9 @@ def run(arguments: list[str]) -> int:
     if (tls is not None or args.insecure) and all(map(_is_unix, args.listen)):
         raise OptionError("TLS and --insecure are for tcp; a Unix socket has its mode")
     exports = _exports(args)
+    for name, export in exports.items():
+        _check(name, export)
+    quiet_grpc()
 
     from tarcast.daemon import Daemon
 
@@ -86,6 +90,37 @@ def _add(exports: dict[str, Exportable], name: str, tree: Exportable) -> None:
     if name in exports:
         raise OptionError(f'two trees are named "{name}"', hint="rename one")
     exports[name] = tree
+
+
+def _check(name: str, export: Exportable) -> None:
+    """So that a slip is told here, and not to the first client.
+
+    Raises:
+        InputError: a directory or image is not there, or is something else.
+        PatternError: a pattern is malformed.
+    """
+    from tarcast.roots import open_root
+    from tarcast.snapshot import DirectoryRef, ImageRef, OverlayRef
+    from tarcast.snapshot.image import file_system_of
+    from tarcast.tree import Tree
+
+    trees: list[Tree] = []
+    option = "--ref"
+    if isinstance(export, Tree):
+        trees, option = [export], "--tree"
+    elif isinstance(export, DirectoryRef):
+        trees = [Tree(export.path)]
+    elif isinstance(export, OverlayRef):
+        trees = [Tree(layer) for layer in export.lower]
+    try:
+        if isinstance(export, ImageRef):
+            file_system_of(export.path)
+        for tree in trees:
+            with contextlib.ExitStack() as stack:
+                open_root(b"", tree, None, stack)
+    except InputError as error:
+        error.step = f"{option} {name}: {error.step}"
+        raise
 
 
 def _log(line: str) -> None:

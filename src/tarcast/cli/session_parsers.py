@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 
 from tarcast.cli.parser import (
     Parser,
@@ -24,7 +25,8 @@ _SERVE = """\
 Export trees to the sessions of clients, by BuildKit's own protocol: to
 'tarcast receive', and to programs made of BuildKit's Go packages.
 
-What --tree and --ref list can be asked for by its name, and nothing else.
+What --tree and --ref list can be asked for by its name, and nothing else; it
+must be there when this starts.
 It runs until SIGINT or SIGTERM; exports that run then are undone."""
 
 _SERVE_EXAMPLES = """\
@@ -37,7 +39,8 @@ examples:
       for clients with a certificate that ca.pem signed
 
 exit status:
-  0 ended by a signal   2 wrong usage   4 cannot listen   130 interrupted twice"""
+  0 ended by a signal   2 wrong usage   3 a tree is not there   4 cannot listen
+  130 interrupted twice"""
 
 _RECEIVE = """\
 Have 'tarcast serve' export one of its trees, and write the archive.
@@ -257,6 +260,11 @@ def _count(text: str) -> int:
     if not (text.isascii() and text.isdigit()) or not 1 <= int(text[:10]) <= 10000:
         raise argparse.ArgumentTypeError(f'"{text}" is no number from 1 to 10000')
     return int(text)
+
+
+def quiet_grpc() -> None:
+    """Before gRPC is loaded: what it would print of failures is what this program says itself."""
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 
 def tls_of(args: Any) -> Any:

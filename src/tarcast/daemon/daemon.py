@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import socket
-import tempfile
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -14,9 +13,9 @@ from tarcast.errors import OptionError, printable
 from tarcast.exporter import TarExporter
 from tarcast.limits import MEMORY_LIMIT
 from tarcast.session import SessionManager
-from tarcast.session.wire.address import TLS, Address, unix_target
+from tarcast.session.wire.address import TLS, Address
 from tarcast.session.wire.library import add_health, require_grpc
-from tarcast.session.wire.private import SERVER_OPTIONS, enlarge
+from tarcast.session.wire.private import SERVER_OPTIONS, enlarge, make_private_place, start_privately
 from tarcast.session.wire.relay import Relay
 from tarcast.session.wire.remote import RemoteSession
 from tarcast.tree import Tree
@@ -63,7 +62,8 @@ class Daemon:
         say: gets a line for the log now and then, in any thread.
 
     Raises:
-        OptionError: an argument makes no sense, or gRPC is not installed.
+        OptionError: an argument makes no sense, gRPC is not installed, or cannot have its private socket
+            among the temporary files.
     """
 
     def __init__(
@@ -108,17 +108,12 @@ class Daemon:
         # gRPC's connections are passed on to it, since the same address also takes upgrades.
         self._place = ""
         try:
-            self._place = tempfile.mkdtemp(prefix="tarcast-")
-            self._inside = os.path.join(self._place, "grpc")
-            self._server.add_insecure_port(unix_target(self._inside))
-            self._server.start()
-        except BaseException as error:
+            self._inside = make_private_place()
+            self._place = os.path.dirname(self._inside)
+            start_privately(self._server, self._inside)
+        except BaseException:
             self._pool.shutdown()
             shutil.rmtree(self._place, ignore_errors=True)
-            if isinstance(error, (OSError, RuntimeError)):  # the latter of grpcio
-                raise OptionError(
-                    f"gRPC cannot have its socket: {error}", path=self._place or None, hint="see TMPDIR"
-                ) from error
             raise
 
     def listen(self, address: str, *, tls: TLS | None = None, insecure: bool = False) -> str:
@@ -133,8 +128,8 @@ class Daemon:
             The address, with the real port.
 
         Raises:
-            OptionError: it is no address, somebody has it, or tcp without `tls` and `insecure`.
-            OutputError: the socket cannot be made.
+            OptionError: it is no address, or tcp without `tls` and `insecure`.
+            OutputError: somebody has it, or the socket cannot be made.
         """
         where = Address(address)
         if not where.path and tls is None and not insecure:

@@ -24,6 +24,7 @@ GREETING_SECONDS = 10.0
 # Each has a thread, and nobody knows yet who they are.
 MOST_GREETINGS = 128
 
+_TLS_HANDSHAKE = b"\x16"  # how TLS begins (RFC 8446, 5.1)
 _HTTP2 = b"PRI * HTTP/2.0\r\n\r\n"
 # Docker's API has a version in front.
 _PATHS = re.compile(r"(?:/v[0-9.]+)?/(session|grpc)(?:\?.*)?")
@@ -125,6 +126,8 @@ class Door:
             if not data:
                 raise SessionError("closed before it said anything" if not begun else "closed too early")
             begun += bytes(data)
+        if self._context is None and begun.startswith(_TLS_HANDSHAKE):
+            raise self._refused(wire, "400 Bad Request", "the client wants TLS, and there is none here")
         if begun.startswith(_HTTP2):
             wire.begin(begun)
             return None

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import secrets
 import socket
 import stat
 import threading
+import time
 
 from tarcast._core.descriptor import open_file
-from tarcast.errors import OptionError, OutputError, os_error
+from tarcast.errors import OutputError, os_error
 from tarcast.session.wire.address import Address
 
 TYPE_CHECKING = False
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _BACKLOG = 128
+
+# How long others who are about to listen in the same directory may take, in seconds.
+_LOCK_SECONDS = 2.0
 
 
 class Listener:
@@ -28,8 +33,7 @@ class Listener:
     removed at the end.
 
     Raises:
-        OptionError: somebody listens there, or something else is in the place.
-        OutputError: the socket cannot be made.
+        OutputError: somebody listens there, or the socket cannot be made.
     """
 
     def __init__(self, address: Address, accepted: Callable[[socket.socket], None]) -> None:
@@ -40,6 +44,8 @@ class Listener:
         try:
             self._socket = self._bound(address)
             self._socket.listen(_BACKLOG)
+        except OutputError:  # an OSError too, but what it says is better
+            raise
         except socket.gaierror as error:  # its number is none of the system's
             raise OutputError(
                 f"cannot find the host: {error.strerror}", path=address.text, step="listen"
@@ -96,7 +102,7 @@ class Listener:
 
     def _bound_unix(self, address: Address) -> socket.socket:
         with open_file(os.path.dirname(address.path) or ".", os.O_RDONLY | os.O_DIRECTORY) as folder:
-            fcntl.flock(folder.fileno(), fcntl.LOCK_EX)  # else two could find the place free
+            _lock(folder.fileno(), address)  # else two could find the place free
             _check_free(address)
             # Under another name until its mode is right and it listens: so nobody gets in who should not.
             # By way of the descriptor, since there the path may be longer than a socket's.
@@ -118,13 +124,34 @@ class Listener:
             return listening
 
 
+def _lock(folder: int, address: Address) -> None:
+    """Until `folder` is closed. Whoever can open a directory can lock it, so there is a limit."""
+    end = time.monotonic() + _LOCK_SECONDS
+    while True:
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            if time.monotonic() >= end:
+                raise OutputError(
+                    "somebody has its directory locked",
+                    path=address.path,
+                    step="listen",
+                    hint="use a directory that others cannot open",
+                ) from error
+            time.sleep(0.02)
+        else:
+            return
+
+
 def _check_free(address: Address) -> None:
     try:
         found = os.lstat(address.path)
     except FileNotFoundError:
         return
     if not stat.S_ISSOCK(found.st_mode):
-        raise OptionError("is there already, and no socket", path=address.path, step="listen")
+        raise OutputError(
+            "is there already, and no socket", path=address.path, step="listen", errno=errno.EEXIST
+        )
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.settimeout(1.0)
         try:
@@ -133,7 +160,9 @@ def _check_free(address: Address) -> None:
             return  # left over from somebody who was killed
         except OSError:
             pass
-    raise OptionError("somebody listens there already", path=address.path, step="listen")
+    raise OutputError(
+        "somebody listens there already", path=address.path, step="listen", errno=errno.EADDRINUSE
+    )
 
 
 def _identity(path: str) -> tuple[int, int]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import secrets
 import threading
@@ -15,13 +14,13 @@ from tarcast.meter import Meter
 
 from .manager import FILE_SEND
 from .targets import Targets
-from .wire.address import Address, wire_to
+from .wire.address import Address
 from .wire.announce import Announcement, is_id
 from .wire.control import FRONTEND, SESSION, SOLVE, TREE, messages
-from .wire.http1 import Head, read_head, request
 from .wire.library import add_health, require_grpc
 from .wire.private import HEALTH_CHECK, LARGE_MESSAGES, SERVER_OPTIONS, serve_on
 from .wire.receiving import Receiver
+from .wire.upgrade import NoUpgrade, upgraded
 from .wire.wires import StreamWire
 
 TYPE_CHECKING = False
@@ -77,7 +76,8 @@ def connect(
         A Client, to be closed; a context manager.
 
     Raises:
-        OptionError: an argument makes no sense, or gRPC is not installed.
+        OptionError: an argument makes no sense, gRPC is not installed, or cannot have its private socket
+            among the temporary files.
         DaemonError: there is no such daemon, or it refuses the session.
     """
     require_grpc()
@@ -154,6 +154,7 @@ class Client:
         grpc = require_grpc()
         self.id: str = announcement.id
         self.address = address
+        self._hint = _hint(address, tls)
         self._receiver: Receiver | None = None
         self._exporting = threading.Lock()
         self._ended = threading.Event()
@@ -186,8 +187,8 @@ class Client:
     def _open(self, announcement: Announcement, via: str, tls: TLS | None, timeout: float) -> Wire:
         if via != "control":
             try:
-                return _upgraded(self.address, announcement, tls, timeout)
-            except _NoUpgrade as error:
+                return upgraded(self.address, announcement, tls, timeout)
+            except NoUpgrade as error:
                 if via == "upgrade":
                     raise DaemonError(
                         f"the daemon cannot upgrade a connection: {error}",
@@ -420,7 +421,7 @@ class Client:
             return self._lost()
         hint = ""
         if code.name == "UNAVAILABLE":
-            details, hint = f"the daemon cannot be reached: {details}", "is the daemon running?"
+            details, hint = f"the daemon cannot be reached: {details}", self._hint
         elif code.name == "UNIMPLEMENTED":
             details, hint = f"the daemon does not know how to export: {details}", "is it one of BuildKit's?"
         made = DaemonError(details, path=self.address.text, step=step, hint=hint)
@@ -445,46 +446,13 @@ class Client:
         )
 
 
-class _NoUpgrade(Exception):
-    """The daemon does not speak HTTP/1.1."""
-
-
-def _upgraded(address: Address, announcement: Announcement, tls: TLS | None, timeout: float) -> Wire:
-    wire = wire_to(address, tls, timeout)
-    late = threading.Event()
-
-    def end() -> None:
-        late.set()
-        wire.shut()
-
-    # For all of the answer, not for each piece of it.
-    limit = threading.Timer(timeout, end)
-    limit.start()
-    try:
-        try:
-            wire.send(memoryview(request("/session", announcement.headers())))
-            raw, rest = read_head(wire)
-            head = Head(raw)
-        except (OSError, SessionError, ValueError) as error:
-            if late.is_set() or isinstance(error, TimeoutError):
-                raise DaemonError(
-                    f"no answer within {timeout:g} s", path=address.text, step="open session"
-                ) from error
-            raise _NoUpgrade(str(error)) from error
-        finally:
-            limit.cancel()
-            limit.join()
-        if head.words[1] != "101":
-            with contextlib.suppress(OSError):
-                rest += bytes(wire.receive()) if not rest else b""
-            text = rest.decode(errors="replace").strip()[:500]
-            raise DaemonError(text or " ".join(head.words[1:]), path=address.text, step="open session")
-        wire.begin(rest)
-    except BaseException:
-        wire.shut()
-        wire.close()
-        raise
-    return wire
+def _hint(address: Address, tls: TLS | None) -> str:
+    """What to look at where gRPC gets no connection, and does not tell why."""
+    if address.path:
+        return "is the daemon running?"
+    if tls is None:
+        return "is the daemon running, and does it want TLS?"
+    return "is the daemon running, does it speak TLS, does it take this certificate?"
 
 
 def _channel(address: Address, tls: TLS | None) -> Any:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shlex
 import socket
 import ssl
 from urllib.parse import quote
 
-from tarcast.errors import DaemonError, OptionError
+from tarcast.errors import DaemonError, OptionError, printable
 
 from .wires import SocketWire, TlsWire, dial
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Any
 
 _MOST_PATH = 107  # bytes of sockaddr_un.sun_path, less the NUL
@@ -146,26 +149,41 @@ class TLS:
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.verify_mode = ssl.CERT_REQUIRED
         context.set_alpn_protocols(["h2", "http/1.1"] if server else ["http/1.1"])
-        try:
-            context.load_cert_chain(cert, key)
+
+        def encrypted() -> str:  # without this OpenSSL would ask at the terminal, and wait there
+            raise OptionError(
+                "the TLS key is encrypted",
+                path=key,
+                hint=f"decrypt it: openssl pkey -in {shlex.quote(key)} -out PLAIN",
+            )
+
+        with _makes_sense("the TLS ca holds no certificate", ca):
             context.load_verify_locations(ca)
-        except (OSError, ssl.SSLError) as error:
-            raise OptionError(f"TLS certificates make no sense: {error}", path=cert) from error
+        # By itself first: of certificate and key together OpenSSL does not say which makes no sense.
+        with _makes_sense("the TLS cert holds no certificate", cert):
+            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cert)
+        with _makes_sense(f"the TLS key does not go with {printable(cert)}", key):
+            context.load_cert_chain(cert, key, encrypted)
         return context
 
-    def wire(self, connection: socket.socket, host: str) -> TlsWire:
-        """The client's side of `connection`, which this owns from here on.
+    def wire(self, connection: socket.socket, address: Address) -> TlsWire:
+        """The client's side of `connection` to the daemon at `address`, which this owns from here on.
 
         Raises:
             DaemonError: the two sides do not trust each other.
         """
         try:
-            wire = TlsWire(connection, self.context(server=False), server_name=self.server_name or host)
+            name = self.server_name or address.host
+            wire = TlsWire(connection, self.context(server=False), server_name=name)
             wire.handshake()
         except BaseException as error:
             connection.close()
-            if isinstance(error, (OSError, ValueError)):  # the latter of what no name of a host can be
-                raise DaemonError(f"no TLS with the daemon: {error}", path=host, step="connect") from error
+            if isinstance(error, OSError):
+                raise tls_failure(error, address, "connect") from error
+            if isinstance(error, ValueError) and not isinstance(error, OptionError):
+                raise DaemonError(  # of what no name of a host can be
+                    f"no TLS with the daemon: {error}", path=address.text, step="connect"
+                ) from error
             raise
         return wire
 
@@ -176,6 +194,27 @@ class TLS:
         return require_grpc().ssl_channel_credentials(self.pem["ca"], self.pem["key"], self.pem["cert"])
 
 
+@contextlib.contextmanager
+def _makes_sense(problem: str, path: str) -> Iterator[None]:
+    """Raises OptionError with `problem` if what it is around raises ssl.SSLError or any other OSError."""
+    try:
+        yield
+    except OSError as error:
+        raise OptionError(f"{problem}: {error}", path=path) from error
+
+
+def tls_failure(error: OSError, address: Address, step: str) -> DaemonError:
+    """What it means for a client that TLS with the daemon at `address` failed with `error`."""
+    reason = getattr(error, "reason", None) or ""
+    problem, hint = "no TLS with the daemon", ""
+    if "_ALERT_" in reason:
+        if "CERTIFICATE" in reason or "UNKNOWN_CA" in reason:
+            problem = "the daemon refuses this certificate"
+    elif not isinstance(error, ssl.SSLCertVerificationError):
+        hint = "does the daemon speak TLS?"
+    return DaemonError(f"{problem}: {error}", path=address.text, step=step, hint=hint)
+
+
 def wire_to(address: Address, tls: TLS | None, timeout: float) -> SocketWire | TlsWire:
     """A connection to a daemon, as a client makes it; limited in time until it begins.
 
@@ -184,5 +223,5 @@ def wire_to(address: Address, tls: TLS | None, timeout: float) -> SocketWire | T
     """
     connection = address.connect(timeout)
     if tls is not None and not address.path:
-        return tls.wire(connection, address.host)
+        return tls.wire(connection, address)
     return SocketWire(connection)

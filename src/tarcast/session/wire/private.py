@@ -9,11 +9,11 @@ import socket
 import stat
 import tempfile
 
-from tarcast.errors import SessionError
+from tarcast.errors import OptionError, SessionError
 
-from .address import unix_target
+from .address import Address, unix_target
 from .library import require_grpc
-from .relay import Relay
+from .relay import GAVE_UP, Relay
 from .wires import large_buffers
 
 TYPE_CHECKING = False
@@ -44,14 +44,50 @@ LARGE_MESSAGES = [("grpc.http2.lookahead_bytes", 4 << 20), ("grpc.http2.max_fram
 SERVER_OPTIONS = [*LARGE_MESSAGES, ("grpc.so_reuseport", 0)]
 
 
+def make_private_place() -> str:
+    """The path of a socket to be, in a new directory that only this user can enter.
+
+    Raises:
+        OptionError: there can be none among the temporary files.
+    """
+    directory = None
+    try:
+        directory = tempfile.mkdtemp(prefix="tarcast-")
+        path = os.path.join(directory, "grpc")
+        Address(f"unix://{path}")  # whether it is one
+    except (OSError, OptionError) as error:
+        if directory is not None:
+            os.rmdir(directory)
+        raise _no_socket(error, directory) from error
+    return path
+
+
 @contextlib.contextmanager
 def private_place() -> Iterator[str]:
-    """The path of a socket to be, in a directory that only this user can enter; both gone at the end."""
-    directory = tempfile.mkdtemp(prefix="tarcast-")
+    """As `make_private_place`; path and directory are gone at the end."""
+    path = make_private_place()
     try:
-        yield os.path.join(directory, "grpc")
+        yield path
     finally:
-        shutil.rmtree(directory, ignore_errors=True)
+        shutil.rmtree(os.path.dirname(path), ignore_errors=True)
+
+
+def start_privately(server: grpc.Server, path: str) -> None:
+    """Have `server` listen at `path` alone.
+
+    Raises:
+        OptionError: it cannot.
+    """
+    try:
+        server.add_insecure_port(unix_target(path))
+        server.start()
+    except RuntimeError as error:  # what grpcio raises
+        raise _no_socket(error, path) from error
+
+
+def _no_socket(error: Exception, place: str | None) -> OptionError:
+    why = error.message if isinstance(error, OptionError) else error
+    return OptionError(f"gRPC cannot have its socket: {why}", path=place, hint="see TMPDIR")
 
 
 def enlarge(path: str) -> None:
@@ -84,13 +120,14 @@ def open_channel(wire: Wire, on_end: Callable[[str], None]) -> tuple[grpc.Channe
         on_end: told why the connection ended, whoever ended it.
 
     Raises:
-        SessionError: the other side does not speak HTTP/2.
+        SessionError: the other side does not speak HTTP/2, or has left.
+        OptionError: there can be no private socket.
     """
     grpc = require_grpc()
+    channel = None
     relay: Relay | None = None
-    with private_place() as path, socket.socket(socket.AF_UNIX) as listener:
-        channel = None
-        try:
+    try:
+        with private_place() as path, socket.socket(socket.AF_UNIX) as listener:
             listener.bind(path)
             listener.listen(1)
             listener.settimeout(HANDSHAKE_SECONDS)
@@ -107,19 +144,19 @@ def open_channel(wire: Wire, on_end: Callable[[str], None]) -> tuple[grpc.Channe
                 _wait(answer, relay)
             finally:
                 answer.cancel()
-        except BaseException as error:
-            if channel is not None:
-                channel.close()
-            if relay is None:
-                wire.shut()
-                wire.close()
-            else:
-                relay.stop(str(error) or type(error).__name__)
-            if isinstance(error, OSError):  # such as a path for temporary files that is too long
-                raise SessionError(
-                    f"gRPC cannot be connected: {error}", step="open session", errno=error.errno
-                ) from error
-            raise
+    except BaseException as error:
+        if channel is not None:
+            channel.close()
+        if relay is None:
+            wire.shut()
+            wire.close()
+        else:
+            relay.stop(str(error) or type(error).__name__)
+        if isinstance(error, OSError):
+            raise SessionError(
+                f"gRPC cannot be connected: {error}", step="open session", errno=error.errno
+            ) from error
+        raise
     return channel, relay
 
 
@@ -130,6 +167,10 @@ def _wait(answer: Any, relay: Relay) -> None:
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
         why = f" within {HANDSHAKE_SECONDS:g} s"
     elif code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED):
+        if relay.ended and relay.ended != GAVE_UP:
+            raise SessionError(
+                f"the client left before its session was open: {relay.ended}", step="open session"
+            )
         why = f": {relay.ended}" if relay.ended else ""
     else:  # also that it knows no such question
         return
@@ -140,12 +181,12 @@ def serve_on(server: grpc.Server, wire: Wire, on_end: Callable[[str], None]) -> 
     """Have `server`, not started yet, serve the one client behind `wire`.
 
     Raises:
-        SessionError: gRPC cannot make its socket.
+        SessionError: gRPC cannot be connected.
+        OptionError: it cannot have its socket.
     """
     try:
         with private_place() as path:
-            server.add_insecure_port(unix_target(path))
-            server.start()
+            start_privately(server, path)
             inner = socket.socket(socket.AF_UNIX)
             try:
                 inner.connect(path)
@@ -156,7 +197,7 @@ def serve_on(server: grpc.Server, wire: Wire, on_end: Callable[[str], None]) -> 
     except BaseException as error:
         wire.shut()
         wire.close()
-        if isinstance(error, (OSError, RuntimeError)):  # what grpcio raises for a port that it cannot have
+        if isinstance(error, OSError):
             raise SessionError(f"gRPC cannot serve: {error}", step="open session") from error
         raise
     relay = Relay(inner, wire, on_end)

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
     from .wires import Wire
 
+# How `Relay.ended` says that it was this side.
+GAVE_UP = "gRPC gave its connection up"
+
 
 class Relay:
     """Two threads, one for each direction, that end together: HTTP/2 has no half of a connection.
@@ -112,7 +115,7 @@ class Relay:
             view = buffer(PIECE)
             while size := self._inner.recv_into(view):
                 self._wire.send(view[:size])
-        return "gRPC gave its connection up"
+        return GAVE_UP
 
     def _inwards(self) -> str:
         if (plain := self._wire.fileno()) >= 0:
