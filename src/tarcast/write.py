@@ -130,6 +130,8 @@ def write_tar(
         raise OptionError(f"on_error must be 'fail' or 'skip', not {on_error!r}")
     if progress is not None and not callable(progress):
         raise OptionError(f"progress must be callable, not {type(progress).__name__}")
+    if cancel is not None and not callable(getattr(cancel, "is_set", None)):
+        raise OptionError(f"cancel must be an event with is_set(), not {type(cancel).__name__}")
     digests = Digests(digest, threaded=threads != 1)
     output_digests = digests.another()
     table = _index_output(index, index_digest, fsync)
