@@ -76,8 +76,9 @@ def write_tar(
         digest: names of hashlib algorithms to run over the archive, and over what is written
             where that is compressed; each in a thread of its own, unless `threads` is 1.
         compression: "gzip", "zstd" or "xz", with a level as in "zstd:19", a Compression, or "none".
-            None: by the suffix of a path or URL (.gz .tgz .zst .tzst .xz .txz), and none for other
-            sinks. It has threads of its own, whatever `threads` says.
+            None: by the suffix of a path or URL (.gz .tgz .zst .tzst .xz .txz; OptionError for those of
+            others, such as .bz2), and none for other sinks. It has threads of its own, whatever
+            `threads` says.
         index: where a table of all members and their offsets goes; .jsonl, .sqlite, .db or
             .parquet says its format (docs/index.md). It appears behind the archive.
         index_digest: a hashlib algorithm to run over each file, for the index.
