@@ -76,8 +76,9 @@ def write_tar(
         digest: names of hashlib algorithms to run over the archive, and over what is written
             where that is compressed; each in a thread of its own, unless `threads` is 1.
         compression: "gzip", "zstd" or "xz", with a level as in "zstd:19", a Compression, or "none".
-            None: by the suffix of a path or URL (.gz .tgz .zst .tzst .xz .txz), and none for other
-            sinks. It has threads of its own, whatever `threads` says.
+            None: by the suffix of a path or URL (.gz .tgz .zst .tzst .xz .txz; OptionError for those of
+            others, such as .bz2), and none for other sinks. It has threads of its own, whatever
+            `threads` says.
         index: where a table of all members and their offsets goes; .jsonl, .sqlite, .db or
             .parquet says its format (docs/index.md). It appears behind the archive.
         index_digest: a hashlib algorithm to run over each file, for the index.
@@ -130,6 +131,8 @@ def write_tar(
         raise OptionError(f"on_error must be 'fail' or 'skip', not {on_error!r}")
     if progress is not None and not callable(progress):
         raise OptionError(f"progress must be callable, not {type(progress).__name__}")
+    if cancel is not None and not callable(getattr(cancel, "is_set", None)):
+        raise OptionError(f"cancel must be an event with is_set(), not {type(cancel).__name__}")
     digests = Digests(digest, threaded=threads != 1)
     output_digests = digests.another()
     table = _index_output(index, index_digest, fsync)

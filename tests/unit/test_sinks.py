@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import gzip
 import io
 import os
 import pty
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import tarcast
 from tarcast import OptionError, OutputError, write_tar
 from tarcast.sinks import make_sink
 from tarcast.sinks.descriptor import DescriptorSink
@@ -260,6 +263,10 @@ def test_stdout_that_is_not_there_is_an_output_error(
 # ---- file objects ------------------------------------------------------------------
 
 
+def tarcast_open(folder: Path, target: Any) -> None:
+    tarcast.open(target).close()
+
+
 class Recorder:
     """Something with a write() and nothing else."""
 
@@ -372,6 +379,76 @@ def test_file_object_open_for_text_is_refused(folder: Path, tmp_path: Path) -> N
 def test_file_object_open_for_reading_is_refused(folder: Path) -> None:
     with open(folder / "file", "rb", buffering=0) as out, pytest.raises(OptionError, match="reading only"):
         write_tar(folder, out)
+
+
+def closed(file: Any) -> Any:
+    file.close()
+    return file
+
+
+def temporary(path: Path, mode: str) -> Any:
+    return tempfile.NamedTemporaryFile(mode, dir=path.parent)
+
+
+class Encoded:
+    """A file for text that is no TextIOBase, as those of tempfile and codecs."""
+
+    encoding = "utf-8"
+
+    def write(self, text: str) -> int:
+        return len(text)
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("door", [lambda folder, target: write_tar(folder, target), tarcast_open])
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda path: closed(io.BytesIO()), "BytesIO: open: the file object is closed"),
+        (lambda path: closed(path.open("wb")), "open: the file object is closed"),
+        (lambda path: closed(path.open("wb", buffering=0)), "open: the file object is closed"),
+        (lambda path: closed(gzip.GzipFile(path, "wb")), "open: the file object is closed"),
+        (lambda path: path.open("rb"), "open: open for reading only"),
+        (lambda path: gzip.GzipFile(path), "open: open for reading only"),
+        (lambda path: temporary(path, "rb"), "open: open for reading only"),
+        (lambda path: temporary(path, "w"), "open for text"),
+        (lambda path: Encoded(), "open for text"),
+    ],
+)
+def test_file_object_that_cannot_be_written_is_refused(
+    folder: Path, tmp_path: Path, door: Any, make: Any, says: str
+) -> None:
+    path = tmp_path / "out"
+    path.touch()
+    with contextlib.closing(make(path)) as target, pytest.raises(OptionError, match=says):
+        door(folder, target)
+
+
+class Writes(io.RawIOBase):
+    """It says nothing of writing, so `writable` is that of all of io: False."""
+
+    def __init__(self) -> None:
+        self.taken = bytearray()
+
+    def write(self, view: Any) -> int:
+        self.taken += view
+        return len(view)
+
+
+def test_file_object_with_a_write_of_its_own_is_written(folder: Path, expected: bytes) -> None:
+    target = Writes()
+    write_tar(folder, target)  # type: ignore[arg-type]
+    assert bytes(target.taken) == expected
+
+
+@pytest.mark.parametrize("answer", ["all", 1.5, 10**9])
+def test_file_object_that_does_not_say_how_much_it_took_is_refused(folder: Path, answer: Any) -> None:
+    target = Recorder()
+    target.write = lambda view: answer  # type: ignore[method-assign, assignment]
+    with pytest.raises(OptionError, match=r"Recorder: write: write\(\) gave .* for \d+ bytes"):
+        write_tar(folder, target)  # type: ignore[arg-type]
 
 
 def test_file_object_that_compresses_really_does(folder: Path, tmp_path: Path, expected: bytes) -> None:

@@ -260,3 +260,40 @@ def test_url_that_cannot_be_opened_is_an_output_error(
     with pytest.raises(OutputError) as caught:
         write_tar(folder, "memory://bucket/out.tar")
     assert (caught.value.step, caught.value.errno) == ("open output", errno.EACCES)
+
+
+@pytest.mark.parametrize("step", ["close", "commit"])
+def test_an_interrupt_while_a_url_is_published_says_that_it_may_be(
+    folder: Path, memory: Any, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    file = FakeFile(step, KeyboardInterrupt())
+    monkeypatch.setattr(type(memory), "open", lambda *args, **kwargs: file)
+    with pytest.raises(KeyboardInterrupt) as caught:
+        write_tar(folder, "memory://bucket/out.tar")
+    (note,) = caught.value.__notes__
+    assert note.endswith(
+        "the last request was cut short; the archive may be under its name, and is whole then"
+    )
+
+
+@pytest.mark.parametrize("done", [True, False])
+def test_an_interrupt_while_a_file_is_renamed_says_what_came_of_it(
+    folder: Path, expected: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, done: bool
+) -> None:
+    from fsspec.implementations.local import LocalFileSystem
+
+    real = LocalFileSystem.mv
+
+    def move(*args: Any, **options: Any) -> None:
+        if done:
+            real(*args, **options)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(LocalFileSystem, "mv", move)
+    (tmp_path / "out.tar").write_bytes(b"old")
+    with pytest.raises(KeyboardInterrupt) as caught:
+        write_tar(folder, RemoteSink(f"file://{tmp_path}/out.tar"))
+    assert (tmp_path / "out.tar").read_bytes() == (expected if done else b"old")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["folder", "out.tar"]
+    notes = getattr(caught.value, "__notes__", [])
+    assert ["the archive may be under its name, and is whole then" in note for note in notes] == [True] * done

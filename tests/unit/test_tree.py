@@ -118,6 +118,7 @@ def test_tree_takes_the_first_and_last_epoch(epoch: int) -> None:
         ({"on_error": "ignore"}, "on_error must be 'fail' or 'skip', not 'ignore'"),
         ({"on_error": None}, "on_error must be 'fail' or 'skip', not None"),
         ({"progress": 1}, "progress must be callable, not int"),
+        ({"cancel": 1}, "cancel must be an event with is_set(), not int"),
         ({"digest": ["sha256", "nope"]}, "unknown digest 'nope'; one of blake2b, "),
         ({"digest": "nope"}, "unknown digest 'nope'; one of blake2b, "),
         ({"digest": [5]}, "unknown digest 5; one of blake2b, "),

@@ -118,6 +118,43 @@ def test_add_bytes_takes_mode_time_and_any_buffer() -> None:
         assert tar.extractfile("b").read() == b"ace"
 
 
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"data": "text"}, "x: add: data must be bytes, not str; encode it"),
+        ({"data": 5}, "x: add: data must be bytes, not int"),
+        ({"data": None}, "x: add: data must be bytes, not NoneType"),
+        ({"data": [1, 2]}, "x: add: data must be bytes, not list"),
+        ({"mode": "644"}, "x: add: mode and mtime must be numbers, not '644' and 0"),
+        ({"mtime": "now"}, "x: add: mode and mtime must be numbers, not 420 and 'now'"),
+    ],
+)
+def test_add_bytes_refuses_what_is_none(arguments: dict[str, Any], words: str) -> None:
+    out = io.BytesIO()
+    with tarcast.open(out) as tar:
+        with pytest.raises(OptionError) as caught:
+            tar.add_bytes("x", **{"data": b"", **arguments})
+        tar.add_bytes("y", b"")
+    assert str(caught.value) == words
+    assert [m.name for m in members(out.getvalue())] == ["y"]
+
+
+def test_names_are_paths(tmp_path: Path) -> None:
+    wrong: Any = 5
+    with tarcast.open(io.BytesIO()) as tar:
+        for call in (
+            lambda: tar.add(wrong),
+            lambda: tar.add(tmp_path, arcname=wrong),
+            lambda: tar.add_tree(tmp_path, wrong),
+            lambda: tar.gettarinfo(wrong),
+            lambda: tar.gettarinfo(tmp_path, arcname=wrong),
+        ):
+            with pytest.raises(OptionError, match="a name is a path, not int"):
+                call()
+        with pytest.raises(OptionError, match="no open file with a name"):
+            tar.gettarinfo(fileobj=io.BytesIO())
+
+
 @pytest.mark.parametrize("name", ["", "/", "a\0b", b"bytes", None])
 def test_add_bytes_wants_a_name(name: Any) -> None:
     out = io.BytesIO()
@@ -206,10 +243,17 @@ def test_addfile_without_fileobj_wants_no_size(type: bytes) -> None:
     assert [m.name for m in members(out.getvalue())] == ["d", "y"]
 
 
+CLOSED = io.BytesIO()
+CLOSED.close()
+
+
 @pytest.mark.parametrize(
     ("fileobj", "words"),
     [
         (io.StringIO("text"), "open for text"),
+        (b"text", "bytes is no file object; wrap bytes in io.BytesIO"),
+        (5, "int is no file object"),
+        (CLOSED, "the file object is closed"),
         (type("F", (), {"read": lambda self, n: "text"})(), "gave str"),
         (type("F", (), {"read": lambda self, n: None})(), "gave None"),
         (type("F", (), {"read": lambda self, n: bytes(n + 1)})(), "gave 5 bytes"),

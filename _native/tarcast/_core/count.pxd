@@ -2,9 +2,8 @@
 #
 # The same walk, patterns, owners, links, attributes and headers as the export
 # itself, but no data is read and no file opened (but for its holes), so it is
-# exact as long as the tree stays as it is and no callable changes entries; with
-# several threads but for headers of hard links to long names, since any of a file's names
-# may be met first. No GIL but for the control's tick.
+# exact as long as the tree stays as it is and no callable changes entries. No GIL
+# but for the control's tick.
 
 from libc.stdint cimport uint64_t
 

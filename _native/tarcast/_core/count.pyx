@@ -2,7 +2,7 @@
 
 from libc.stdint cimport int64_t, uint64_t
 from libc.stdlib cimport free, realloc
-from libc.string cimport memcpy, memset
+from libc.string cimport memset
 
 from tarcast._core.batch cimport (
     BATCH_ADDED, BATCH_END, BATCH_ITEMS, BATCH_NAME, BATCH_PASSED, BATCH_PROBLEM, BATCH_TOP, Batch, BatchItem,
@@ -17,6 +17,7 @@ from tarcast._core.fill cimport is_output, may_be_aligned, may_be_linked
 from tarcast._core.gather cimport GATHERED_ALL, Gathered, gather
 from tarcast._core.header cimport BLOCK, Plan, header_align, header_plan
 from tarcast._core.links cimport Links, links_add, links_clear, links_find
+from tarcast._core.pax cimport pax_measure
 from tarcast._core.pending cimport pending_clear, pending_free, pending_leave, pending_push
 from tarcast._core.posix cimport (
     DT_REG, S_IFMT, S_IFREG, close, pthread_join, pthread_mutex_destroy, pthread_mutex_init, pthread_mutex_lock,
@@ -40,9 +41,33 @@ cdef enum Step:
     NO_MEMORY
 
 
+cdef struct Form:
+    # what of the header of a hard link does not depend on the name that it leads to
+    size_t rest             # bytes of its other pax records
+    bint plain              # without a record for the link there is no pax header
+
+
+cdef struct First:
+    # of all names of an inode that were met so far, the first in the archive
+    uint64_t position       # among all items
+    uint64_t size           # bytes of its entry
+    size_t record           # bytes of the pax record that a link to it needs, or 0
+    Form form               # were it a link itself
+    size_t links            # the others, by form: the first one's place in `alike` and 1; 0: none
+
+
+cdef struct Alike:
+    Form form
+    uint64_t count          # of links of this form
+    size_t next             # as `links` of First
+
+
 cdef struct Shared:
-    Links links             # of all trees
-    pthread_mutex_t lock    # of `links`
+    Links links             # of all trees: to the bytes of a First instead of a name
+    Alike* alike            # 513 at most for an inode, and hardly ever more than one
+    size_t alike_count
+    size_t alike_capacity
+    pthread_mutex_t lock    # of all these
     size_t counters
 
 
@@ -56,8 +81,6 @@ cdef struct Counter:
     Tally tally
     Counted result
     size_t tree             # of the batch in hand
-    char* link              # the target of a hard link
-    size_t link_capacity
     uint64_t* passed        # bytes of the header of each pending directory; 0: it has none
     size_t passed_capacity
 
@@ -79,40 +102,9 @@ cdef void add_attributes(XattrBuffer* found, int fd, int dirfd, const char* name
     entry.xattr_count = kept
 
 
-cdef Step find_link(Counter* counter, const Found* found, const char* path, size_t length, Entry* entry) noexcept nogil:
-    """Make `entry` a hard link if the file has been counted under another name, else remember this one."""
-    cdef Shared* shared = counter.shared
-    # The trees share a table, and links stay within their tree.
-    cdef uint64_t dev = found.st.dev ^ (<uint64_t>counter.tree << 40)
-    cdef const char* name = NULL
-    cdef char* grown
-    cdef size_t size = 0
-    cdef Step result = GO_ON
-    pthread_mutex_lock(&shared.lock)
-    if links_find(&shared.links, dev, found.st.ino, &name, &size):
-        if size > counter.link_capacity:
-            grown = <char*>realloc(counter.link, size * 2)
-            if grown != NULL:
-                counter.link = grown
-                counter.link_capacity = size * 2
-        if size <= counter.link_capacity:
-            memcpy(counter.link, name, size)
-        else:
-            result = NO_MEMORY
-    elif not links_add(&shared.links, dev, found.st.ino, path, length):
-        result = NO_MEMORY
-    pthread_mutex_unlock(&shared.lock)
-    if name != NULL:
-        entry.type = c'1'
-        entry.size = 0
-        entry.link = counter.link
-        entry.link_length = size
-    return result
-
-
 cdef Step dress(Counter* counter, const Root* root, const Found* found, int dirfd, const char* path, size_t length,
                 size_t name_length, Entry* entry) noexcept nogil:
-    """All of `entry` but its archive name. LEFT_OUT: it is none."""
+    """All of `entry` but its archive name, and whether it is a hard link. LEFT_OUT: it is none."""
     cdef const char* name = path + length - name_length
     cdef Status status
     cdef int64_t mtime_ns
@@ -123,8 +115,6 @@ cdef Step dress(Counter* counter, const Root* root, const Found* found, int dirf
     if entry.type == c'2':
         if collect_link(&counter.run.walk_scratch, dirfd, name, root.prefix, root.prefix_length, entry, &status) != 0:
             return LEFT_OUT
-    elif may_be_linked(found) and find_link(counter, found, path, length, entry) != GO_ON:
-        return NO_MEMORY
     add_attributes(&counter.run.walk_scratch.xattrs, found.fd, dirfd, name, entry)
     return GO_ON
 
@@ -142,6 +132,126 @@ cdef void add_entry(Counter* counter, Entry* entry, bint aligned) noexcept nogil
         header_align(entry, &plan, counter.tally.size)
     counter.tally.entries += 1
     counter.tally.size += plan.size + (entry.size + BLOCK - 1) // BLOCK * BLOCK
+
+
+cdef size_t link_record(const char* name, size_t length) noexcept nogil:
+    """Bytes of the pax record of a link to this name; 0 where it fits the header."""
+    cdef Entry entry
+    cdef Plan plan
+    memset(&entry, 0, sizeof(Entry))
+    entry.name = b"-"
+    entry.name_length = 1
+    entry.link = name
+    entry.link_length = length
+    header_plan(&entry, &plan)
+    return plan.needs.total if plan.pax else 0
+
+
+cdef Form link_form(Entry* entry) noexcept nogil:
+    """That of a hard link of this name and with these attributes; `entry` becomes one that leads nowhere."""
+    cdef Plan plan
+    cdef Form form
+    entry.type = c'1'
+    entry.size = 0
+    entry.sparse = False
+    entry.link_length = 0
+    plan_header(entry, &plan)
+    form.plain = not plan.pax
+    pax_measure(entry, &plan.needs)
+    form.rest = plan.needs.total
+    return form
+
+
+cdef uint64_t link_size(const Form* form, size_t record) noexcept nogil:
+    """Bytes of the header of such a link, whose target needs a record so long."""
+    if form.plain and record == 0:
+        return BLOCK
+    return 2 * BLOCK + (form.rest + record + BLOCK - 1) // BLOCK * BLOCK
+
+
+cdef First* find_first(Shared* shared, uint64_t dev, uint64_t ino) noexcept nogil:
+    """NULL: none of its names has been met. The pointer lives as long as those of links_find."""
+    cdef const char* found = NULL
+    cdef size_t length = 0
+    return <First*>found if links_find(&shared.links, dev, ino, &found, &length) else NULL
+
+
+cdef bint add_alike(Shared* shared, First* first, const Form* form) noexcept nogil:
+    """One link more. False: out of memory."""
+    # Whole blocks of other records are the same before and behind a change of the first name.
+    cdef size_t rest = form.rest if form.plain or form.rest == 0 else (form.rest - 1) % BLOCK + 1
+    cdef size_t at = first.links
+    cdef size_t capacity
+    cdef void* grown
+    cdef Alike* alike
+    while at > 0:
+        alike = &shared.alike[at - 1]
+        if alike.form.rest == rest and alike.form.plain == form.plain:
+            alike.count += 1
+            return True
+        at = alike.next
+    if shared.alike_count == shared.alike_capacity:
+        capacity = 2 * shared.alike_capacity + 64
+        grown = realloc(shared.alike, capacity * sizeof(Alike))
+        if grown == NULL:
+            return False
+        shared.alike = <Alike*>grown
+        shared.alike_capacity = capacity
+    alike = &shared.alike[shared.alike_count]
+    alike.form.rest = rest
+    alike.form.plain = form.plain
+    alike.count = 1
+    alike.next = first.links
+    shared.alike_count += 1
+    first.links = shared.alike_count
+    return True
+
+
+cdef bint comes_later(Counter* counter, uint64_t dev, uint64_t ino, uint64_t position) noexcept nogil:
+    """Has a name of this inode been met that is before this position?"""
+    cdef Shared* shared = counter.shared
+    cdef First* first
+    cdef bint later
+    pthread_mutex_lock(&shared.lock)
+    first = find_first(shared, dev, ino)
+    later = first != NULL and first.position < position
+    pthread_mutex_unlock(&shared.lock)
+    return later
+
+
+cdef Step settle(Counter* counter, uint64_t dev, uint64_t ino, First* mine) noexcept nogil:
+    """Take an entry whose `size` is in the tally for a hard link, or those that were met before it.
+
+    Which name of an inode is met first is a matter of luck, so what was counted for the others is set
+    right whenever an earlier one turns up. Differences go to the counter in hand: the sum is what counts.
+    """
+    cdef Shared* shared = counter.shared
+    cdef uint64_t* size = &counter.tally.size
+    cdef First* first
+    cdef First other
+    cdef Alike* alike
+    cdef size_t at
+    cdef bint kept = True
+    pthread_mutex_lock(&shared.lock)
+    first = find_first(shared, dev, ino)
+    if first == NULL:
+        kept = links_add(&shared.links, dev, ino, <const char*>mine, sizeof(First))
+    else:
+        other = mine[0]
+        if mine.position < first.position:
+            other = first[0]
+            at = first.links
+            while at > 0:
+                alike = &shared.alike[at - 1]
+                size[0] += alike.count * (link_size(&alike.form, mine.record) - link_size(&alike.form, first.record))
+                at = alike.next
+            mine.links = first.links
+            first[0] = mine[0]
+        size[0] += link_size(&other.form, first.record) - other.size
+        if shared.counters > 1:     # one alone meets them in order
+            kept = add_alike(shared, first, &other.form)
+    pthread_mutex_unlock(&shared.lock)
+    return GO_ON if kept else NO_MEMORY
 
 
 cdef void add_passed(Counter* counter, const char* path, size_t length) noexcept nogil:
@@ -178,12 +288,16 @@ cdef Step find_holes(Counter* counter, const BatchItem* item, const char* name, 
 
 
 cdef Step count_found(Counter* counter, const Root* root, BatchItem* item, char* path,
-                      const Found* found) noexcept nogil:
+                      const Found* found, uint64_t position) noexcept nogil:
     cdef Run* run = &counter.run
+    # The trees share a table, and links stay within their tree.
+    cdef uint64_t dev = found.st.dev ^ (<uint64_t>counter.tree << 40)
     cdef Entry entry
+    cdef First mine
     cdef const char* name = path + item.path_length - item.name_length
     cdef bint file = (found.st.mode & <unsigned int>S_IFMT) == <unsigned int>S_IFREG
     cdef bint sparse = False
+    cdef bint linked
     cdef Step step
     if file and is_output(run, found):
         return GO_ON
@@ -197,11 +311,23 @@ cdef Step count_found(Counter* counter, const Root* root, BatchItem* item, char*
     if entry.type == c'5':
         path[item.path_length] = c'/'       # the batch keeps a byte free for it
         entry.name_length += 1
-    if run.sparse and entry.type == c'0' and found.st.blocks * 512 < entry.size \
-            and find_holes(counter, item, name, &entry, &sparse) != GO_ON:
-        return NO_MEMORY
-    add_entry(counter, &entry, entry.type == c'0' and not sparse and may_be_aligned(run, found))
-    return GO_ON
+    linked = may_be_linked(found) and entry.type != c'2'
+    mine.size = counter.tally.size
+    if linked and comes_later(counter, dev, found.st.ino, position):
+        counter.tally.entries += 1
+    else:
+        if run.sparse and entry.type == c'0' and found.st.blocks * 512 < entry.size \
+                and find_holes(counter, item, name, &entry, &sparse) != GO_ON:
+            return NO_MEMORY
+        add_entry(counter, &entry, entry.type == c'0' and not sparse and may_be_aligned(run, found))
+    if not linked:
+        return GO_ON
+    mine.size = counter.tally.size - mine.size
+    mine.position = position
+    mine.record = link_record(path, item.path_length)
+    mine.form = link_form(&entry)
+    mine.links = 0
+    return settle(counter, dev, found.st.ino, &mine)
 
 
 cdef Step count_passed(Counter* counter, const Root* root, BatchItem* item, char* path,
@@ -244,7 +370,7 @@ cdef void count_plain(Counter* counter, const char* path, size_t length, uint64_
     add_entry(counter, &entry, aligned)
 
 
-cdef Step count_item(Counter* counter, Batch* batch, BatchItem* item) noexcept nogil:
+cdef Step count_item(Counter* counter, Batch* batch, BatchItem* item, uint64_t position) noexcept nogil:
     cdef const Root* root = &counter.run.roots[batch.tree]
     cdef char* path = batch.text + item.path
     cdef Found found
@@ -265,18 +391,18 @@ cdef Step count_item(Counter* counter, Batch* batch, BatchItem* item) noexcept n
     if item.kind == BATCH_NAME:
         if tc_lstatat(item.dir.fd, path + item.path_length - item.name_length, &found.st) != 0:
             return GO_ON
-        return count_found(counter, root, item, path, &found)
+        return count_found(counter, root, item, path, &found, position)
     found.st = item.st
     if item.own != NULL:
         found.fd = item.own.fd
     if item.kind == BATCH_PASSED:
         return count_passed(counter, root, item, path, &found)
-    return count_found(counter, root, item, path, &found)
+    return count_found(counter, root, item, path, &found, position)
 
 
 cdef Counted count_all(Counter* counter, Batch* batch) noexcept nogil:
     """Walk everything, and count every batch that is this counter's."""
-    cdef size_t turn = 0
+    cdef uint64_t batches = 0
     cdef size_t i
     cdef Gathered got
     while True:
@@ -284,14 +410,14 @@ cdef Counted count_all(Counter* counter, Batch* batch) noexcept nogil:
         if batch.tree != counter.tree:
             counter.tree = batch.tree
             pending_clear(&counter.run.pending)
-        for i in range(batch.count if turn == counter.number else 0):
+        for i in range(batch.count if batches % counter.shared.counters == counter.number else 0):
             if walk_stops(&counter.run.walker):
                 return COUNTED_STOPPED
-            if count_item(counter, batch, &batch.items[i]) != GO_ON:
+            if count_item(counter, batch, &batch.items[i], batches * BATCH_ITEMS + i) != GO_ON:
                 return COUNTED_NO_MEMORY
         if got == GATHERED_ALL:
             return COUNTED_ALL
-        turn = (turn + 1) % counter.shared.counters
+        batches += 1
         batch_clear(batch)
 
 
@@ -312,7 +438,6 @@ cdef void* count(void* argument) noexcept nogil:
     pending_free(&run.pending)
     if run.added_dir != NULL:
         dirfd_drop(run.added_dir)
-    free(counter.link)
     free(counter.passed)
     return NULL
 
@@ -333,7 +458,7 @@ cdef Counted count_run(Run* asked, Tally* tally) noexcept nogil:
     """What `asked`, an export that has not begun, will write; its control is asked whether to stop.
 
     Several threads walk the tree, all of it, and each counts every so manieth batch of names: they share nothing
-    but the table of hard links, and reading names is a small part of the work.
+    but what is known of hard links, and reading names is a small part of the work.
     """
     cdef Counter counters[MOST_COUNTERS]
     cdef Shared shared
@@ -341,7 +466,7 @@ cdef Counted count_run(Run* asked, Tally* tally) noexcept nogil:
     cdef size_t started = 1
     cdef size_t i
     memset(tally, 0, sizeof(Tally))
-    memset(&shared.links, 0, sizeof(Links))
+    memset(&shared, 0, sizeof(Shared))
     if pthread_mutex_init(&shared.lock, NULL) != 0:
         return COUNTED_NO_MEMORY
     memset(counters, 0, sizeof(counters))
@@ -367,6 +492,7 @@ cdef Counted count_run(Run* asked, Tally* tally) noexcept nogil:
         tally.entries += counters[i].tally.entries
         tally.size += counters[i].tally.size
     links_clear(&shared.links)
+    free(shared.alike)
     pthread_mutex_destroy(&shared.lock)
     return result
 

@@ -7,7 +7,7 @@ import sys
 
 from tarcast.cli.parser import default_epoch, parse_create
 from tarcast.cli.running import carry_out
-from tarcast.compression import suffix_name
+from tarcast.compression import promised_suffix, suffix_name
 from tarcast.errors import OptionError, OutputError
 
 TYPE_CHECKING = False
@@ -23,11 +23,6 @@ if TYPE_CHECKING:
     from tarcast.tree import Tree
 
 _SEE = "see 'tarcast create --help'"
-_COMPRESSED = frozenset(
-    f".{name}"
-    for names in ("gz tgz taz z", "zst zstd tzst", "xz txz lzma tlz", "bz2 tbz tbz2", "lz4 br")
-    for name in names.split()
-)
 
 
 def run(arguments: list[str]) -> int:
@@ -151,21 +146,15 @@ def output_of(output: str | None, *, compresses: bool = False, compression: str 
             raise OptionError(f"standard output is a terminal: {problem}", hint="redirect it, or name a file")
         return "-"
     assert output is not None
-    name = output.partition("?")[0] if "://" in output else output
-    suffix = os.path.splitext(name)[1]
-    if compression is None and suffix.lower() in _COMPRESSED:
-        if not compresses:
+    if compression is None:
+        suffix = promised_suffix(output)
+        if suffix and not compresses:
             raise OptionError(
                 f'the archive is written as it comes, and a file ending in "{suffix}" should be compressed',
                 path=output,
                 hint="name it .tar, or write to standard output and pipe through gzip or zstd",
             )
-        if suffix_name(output) is None:
-            raise OptionError(
-                f'a file ending in "{suffix}" should be compressed in a way that is not there',
-                path=output,
-                hint="name it .gz, .zst or .xz, or say --compress none",
-            )
+        suffix_name(output, plain="--compress none")  # before anything is mounted
     return output
 
 

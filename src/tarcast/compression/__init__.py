@@ -6,13 +6,13 @@ and however the bytes come, so the same setting and the same library give the sa
 
 from __future__ import annotations
 
-from .choice import Compression, choose, suffix_name
+from .choice import Compression, choose, promised_suffix, suffix_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .sink import CompressedSink
 
-__all__ = ["CompressedSink", "Compression", "choose", "suffix_name"]
+__all__ = ["CompressedSink", "Compression", "choose", "promised_suffix", "suffix_name"]
 
 if not TYPE_CHECKING:  # which would take any name for a good one
 

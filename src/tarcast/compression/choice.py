@@ -21,6 +21,18 @@ _SUFFIXES = {
     ".xz": "xz",
     ".txz": "xz",
 }
+# Those of programs whose formats are written here, and of others.
+_PROMISES = frozenset(
+    f".{name}"
+    for names in (
+        "gz tgz taz z",
+        "zst zstd tzst",
+        "xz txz lzma tlz lz",
+        "bz2 tbz tbz2 tb2 bz",
+        "lz4 lzo tzo br",
+    )
+    for name in names.split()
+)
 # What may stand behind a name.
 _TAKES_VALUE = {"long": False, "threads": True, "library": True}
 _HINT = "write gzip, zstd or xz, with a level as in zstd:19, or none"
@@ -143,29 +155,51 @@ def _levels(name: str, library: str | None) -> tuple[int, int]:
     return (-131072, 22) if name == "zstd" else (0, 9)
 
 
-def suffix_name(target: object) -> str | None:
-    """The compression that the suffix of a path or URL promises; None for any other target."""
+def promised_suffix(target: object) -> str:
+    """The suffix of a path or URL, as written, if files of that name are compressed; else ""."""
     if isinstance(target, (bytes, os.PathLike)):
         target = os.fsdecode(target)
     if not isinstance(target, str):
-        return None
+        return ""
     if "://" in target:
         target = target.partition("?")[0]
-    return _SUFFIXES.get(os.path.splitext(target)[1].lower())
+    suffix = os.path.splitext(target)[1]
+    return suffix if suffix.lower() in _PROMISES else ""
 
 
-def choose(compression: str | Compression | None, target: object = None) -> Codec | None:
+def suffix_name(target: object, *, plain: str = "compression='none'") -> str | None:
+    """The compression that the suffix of a path or URL promises; None for any other target.
+
+    Raises:
+        OptionError: it promises one that is not there. `plain` is what to say for none at all.
+    """
+    suffix = promised_suffix(target)
+    name = _SUFFIXES.get(suffix.lower())
+    if suffix and name is None:
+        raise OptionError(
+            f'a file ending in "{suffix}" should be compressed in a way that is not there',
+            path=target,  # type: ignore[arg-type]
+            hint=f"name it .gz, .zst or .xz, or say {plain}",
+        )
+    return name
+
+
+def choose(
+    compression: str | Compression | None, target: object = None, *, plain: str = "compression='none'"
+) -> Codec | None:
     """What compresses an archive for `target`, or None for nothing.
 
     Args:
         compression: a Compression, what its `parse` reads, or None: by the suffix of `target`.
         target: what the caller of `write_tar` named; only a path or a URL has a suffix.
+        plain: how the caller is to say that there is to be none, for `suffix_name`.
 
     Raises:
-        OptionError: it is unknown or out of range, or its library is not installed.
+        OptionError: it is unknown or out of range, its library is not installed, or the suffix
+            promises one that is not there.
     """
     if compression is None:
-        name = suffix_name(target)
+        name = suffix_name(target, plain=plain)
         setting = None if name is None else Compression(name)
     elif isinstance(compression, Compression):
         setting = compression

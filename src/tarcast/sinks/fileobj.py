@@ -25,7 +25,8 @@ class FileObjectSink:
     """Writes to `target` from its position on. A failure leaves what was written, without the trailer."""
 
     def __init__(self, target: Any, *, fsync: bool = False) -> None:
-        if isinstance(target, io.TextIOBase):
+        # Those of tempfile and codecs are no TextIOBase; nothing binary has an encoding.
+        if isinstance(target, io.TextIOBase) or isinstance(getattr(target, "encoding", None), str):
             raise OptionError("the file object is open for text", hint="open it in binary mode, 'wb'")
         self.name: str = str(getattr(target, "name", type(target).__name__))
         self.fd: int = -1
@@ -36,6 +37,10 @@ class FileObjectSink:
         self._descriptor: DescriptorSink | None = None
 
     def open(self) -> None:
+        if getattr(self._target, "closed", False) is True:
+            raise OptionError("the file object is closed", path=self.name, step="open")
+        if _cannot_write(self._target):
+            raise OptionError("open for reading only", path=self.name, step="open")
         fd = _plain_fd(self._target)
         if fd is None:
             self._note_output()
@@ -65,6 +70,9 @@ class FileObjectSink:
                     continue
                 if taken == len(view):
                     return
+                if not isinstance(taken, int) or taken > len(view):
+                    wrong = f"write() gave {taken!r} for {len(view)} bytes"
+                    raise OptionError(wrong, path=self.name, step="write")
                 if taken <= 0:
                     raise OutputError("write() took no bytes", path=self.name, step="write")
                 view = view[taken:]
@@ -90,6 +98,13 @@ class FileObjectSink:
 
     def abort(self) -> None:
         pass
+
+
+def _cannot_write(target: Any) -> bool:
+    """Does it say so? One that has a `write` of its own but inherits `writable`, which is False, does not."""
+    own = getattr(type(target), "writable", None) is not io.IOBase.writable
+    writable = getattr(target, "writable", None)
+    return (own or isinstance(target, io.BufferedReader)) and callable(writable) and writable() is False
 
 
 def _plain_fd(target: Any) -> int | None:

@@ -37,6 +37,9 @@ MOST_MEMORY = 64 * MIB
 LOOK_EVERY = 0.04  # seconds between two looks at cancel and signals while waiting
 ABORT_SECONDS = 10.0  # how long a server that answers slowly is asked to forget an upload
 
+# By class: nobody knows whether the server did what it was asked to.
+_LOST = {"HTTPClientError", "ClientError", "ConnectionResetError", "BrokenPipeError", "TimeoutError"}
+
 
 def part_size(number: int, first: int = FIRST_PART) -> int:
     """Bytes of part `number`, counted from 1.
@@ -69,6 +72,9 @@ class MultipartUpload:
         self._at_once = int(asked.get("max_concurrency") or MOST_AT_ONCE)
         self._fixed = bool(fs.fixed_upload_size)
         self._upload_id: str | None = None
+        self._creating: Future | None = None  # the upload; nobody but its answer knows the id
+        self._last: Future | None = None  # the request by which the object appears
+        self._doubtful = False
         self._summed = False  # whether a checksum was agreed on, and is to be said again at the end
         self._sending: dict[Future, bytearray] = {}
         self._parts: list[dict[str, Any]] = []
@@ -106,7 +112,7 @@ class MultipartUpload:
     def commit(self) -> None:
         """Send what is left, and have the object appear."""
         if self._upload_id is None:  # less than a part: one request, which is all or nothing
-            self._wait_for(self._call("put_object", Body=self._rest()))
+            last = self._call("put_object", Body=self._rest())
         else:
             if self._filled:
                 self._send()
@@ -114,42 +120,74 @@ class MultipartUpload:
                 self._wait(list(self._sending))
                 self._collect()
             self._parts.sort(key=lambda part: int(part["PartNumber"]))
-            self._wait_for(
-                self._call(
-                    "complete_multipart_upload",
-                    UploadId=self._upload_id,
-                    MultipartUpload={"Parts": self._parts},
-                )
+            last = self._call(
+                "complete_multipart_upload",
+                UploadId=self._upload_id,
+                MultipartUpload={"Parts": self._parts},
             )
-            self._upload_id = None
+        self._last = self._start(last)
+        self._answer(self._last)
+        self._upload_id = self._last = None
         self._forget()
         self._fs.invalidate_cache(self._path)
 
     def abort(self) -> None:
-        """Have the server forget the parts. Raises what it says if it does not; harmless after `commit`.
+        """Have the server forget the parts. Harmless after `commit`.
 
-        A part that is still on its way may arrive behind the request to forget them all, so that is asked
-        until the upload is not known any more.
+        Raises what the server says if it does not, and OSError if the last request was cut short, so that
+        the object may be there.
         """
         ends = time.monotonic() + ABORT_SECONDS
         for future in self._sending:
             future.cancel()
         concurrent.futures.wait(self._sending, timeout=ABORT_SECONDS)
+        last, self._last = self._last, None
+        self._doubtful = last is not None and (last.cancel() or last.exception() is None)
         self._forget()
-        if self._upload_id is None:
-            return
-        for _ in range(3):
-            self._within(ends, self._call("abort_multipart_upload", UploadId=self._upload_id))
-            try:
-                self._within(ends, self._call("list_parts", UploadId=self._upload_id))
-            except (FileNotFoundError, PermissionError):  # there is none, or only listing is not allowed
+        if self._upload_id is None and self._creating is not None:
+            self._learn_late(ends)
+        if self._upload_id is not None and not self._give_up(ends) and last is not None:
+            self._doubtful = True
+        if self._doubtful:
+            raise OSError("the last request was cut short")
+
+    def _learn_late(self, ends: float) -> None:
+        """Wait for the id of an upload that was being begun. Raises what keeps it from being known."""
+        assert self._creating is not None
+        try:
+            self._learn(self._within(ends, self._creating))
+        except Exception as error:
+            if not _LOST & {kind.__name__ for kind in type(error).__mro__}:
+                self._creating = None  # it was refused
+                return
+            raise
+
+    def _give_up(self, ends: float) -> bool:
+        """Abort the upload. False: the server does not know it, so it was completed, or others aborted it.
+
+        A part that is still on its way may arrive behind the request to forget them all, so that is asked
+        until the upload is not known any more.
+        """
+        known = False
+        with contextlib.suppress(FileNotFoundError):
+            for _ in range(3):
+                self._ask(ends, "abort_multipart_upload", UploadId=self._upload_id)
+                known = True
+                with contextlib.suppress(PermissionError):  # only listing is not allowed
+                    self._ask(ends, "list_parts", UploadId=self._upload_id)
+                    continue
                 break
         self._upload_id = None
+        return known
 
     @property
     def remains(self) -> str:
         """What a failed `abort` leaves, for people."""
-        return f"have the unfinished upload {self._upload_id} aborted there" if self._upload_id else ""
+        if self._upload_id:
+            return f"have the unfinished upload {self._upload_id} aborted there"
+        if self._creating is not None:
+            return f"have an unfinished upload of {self._key} aborted there, should there be one"
+        return "the archive may be under its name, and is whole then" if self._doubtful else ""
 
     def _size(self) -> int:
         return self._first if self._fixed else part_size(self._number, self._first)
@@ -168,9 +206,8 @@ class MultipartUpload:
                 f"begin with larger ones, storage_options={{'default_block_size': {self._first * 8}}}"
             )
         if self._upload_id is None:
-            made = self._wait_for(self._call("create_multipart_upload"))
-            self._upload_id = made["UploadId"]
-            self._summed = "ChecksumAlgorithm" in made
+            self._creating = self._start(self._call("create_multipart_upload"))
+            self._learn(self._answer(self._creating))
         body = self._rest()
         while len(self._sending) >= max(1, min(self._at_once, MOST_MEMORY // len(body))):
             self._wait(list(self._sending))
@@ -178,6 +215,11 @@ class MultipartUpload:
         future = self._start(self._send_part(self._number, body))
         self._sending[future] = body
         self._number += 1
+
+    def _learn(self, made: dict[str, Any]) -> None:
+        self._upload_id = made["UploadId"]
+        self._summed = "ChecksumAlgorithm" in made
+        self._creating = None
 
     async def _send_part(self, number: int, body: bytearray) -> dict[str, Any]:
         answer = await self._call("upload_part", UploadId=self._upload_id, PartNumber=number, Body=body)
@@ -208,25 +250,34 @@ class MultipartUpload:
         return asyncio.run_coroutine_threadsafe(coroutine, self._fs.loop)
 
     def _wait_for(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        """The answer to a request that changes nothing."""
         future = self._start(coroutine)
         try:
-            while not future.done():
-                self._wait([future])
-            return future.result()
+            return self._answer(future)
         finally:
             future.cancel()
+
+    def _answer(self, future: Future) -> Any:
+        """What `look` raises leaves the request on its way."""
+        while not future.done():
+            self._wait([future])
+        return future.result()
 
     def _wait(self, futures: list[Future]) -> None:
         """Until one is done, or 40 ms have passed."""
         concurrent.futures.wait(futures, timeout=LOOK_EVERY, return_when=concurrent.futures.FIRST_COMPLETED)
         self._look()
 
-    def _within(self, ends: float, coroutine: Coroutine[Any, Any, Any]) -> Any:
+    def _ask(self, ends: float, method: str, **arguments: Any) -> None:
+        self._within(ends, self._start(self._call(method, **arguments)))
+
+    def _within(self, ends: float, future: Future) -> Any:
         """The answer, whatever is cancelled meanwhile, if it comes before the time `ends`."""
-        future = self._start(coroutine)
         try:
             return future.result(max(0.1, ends - time.monotonic()))
         except concurrent.futures.TimeoutError:
+            if future.done():  # the back end's own
+                raise
             raise TimeoutError(f"no answer in {ABORT_SECONDS:.0f} s") from None
         finally:
             future.cancel()

@@ -17,6 +17,8 @@ AT_CLOSE = frozenset({"memory", "gs", "gcs", "az", "abfs", "abfss"})
 _BLOCK = 1 << 20
 _CLOSE_SECONDS = 2.0
 
+_MAYBE = "the archive may be under its name, and is whole then"
+
 
 class TransactionUpload:
     """For back ends that publish a file at its end.
@@ -28,6 +30,12 @@ class TransactionUpload:
         self._fs = fs
         self._path = path
         self._file: Any = None
+        self._cut = False
+
+    @property
+    def remains(self) -> str:
+        """What a failed `abort` leaves, for people."""
+        return _MAYBE if self._cut else ""
 
     def open(self) -> None:
         self._fs.start_transaction()
@@ -37,13 +45,22 @@ class TransactionUpload:
         self._file.write(view)
 
     def commit(self) -> None:
-        self._file.close()
-        if hasattr(self._file, "commit"):
-            self._file.commit()
+        try:
+            self._file.close()
+            if hasattr(self._file, "commit"):
+                self._file.commit()
+        except Exception:
+            raise
+        except BaseException:  # Ctrl-C: the request goes on without us
+            self._cut = True
+            raise
         self._file = None
 
     def abort(self) -> None:
-        """Discard the file and do not close it: that would publish what there is."""
+        """Discard the file and do not close it: that would publish what there is.
+
+        Raises what the back end says, and OSError if the last request was cut short.
+        """
         file, self._file = self._file, None
         if file is None:
             return
@@ -53,6 +70,8 @@ class TransactionUpload:
             # adlfs would close it when it is collected. Those of memory:// are never closed.
             with contextlib.suppress(AttributeError):
                 file.closed = True
+        if self._cut:
+            raise OSError("the last request was cut short")
 
 
 class RenamedUpload:
@@ -70,11 +89,14 @@ class RenamedUpload:
         self._file: Any = None
         self._block = bytearray()
         self._exists = False
+        self._moving = False
 
     @property
     def remains(self) -> str:
         """What a failed `abort` leaves, for people."""
-        return f"remove {self._temporary} there" if self._exists else ""
+        if self._exists:
+            return f"remove {self._temporary} there"
+        return _MAYBE if self._moving else ""
 
     def open(self) -> None:
         if not self._named or self._fs.isdir(self._path):
@@ -98,12 +120,14 @@ class RenamedUpload:
         if self._block:
             self._pass_on()
         self._file.close()
+        self._moving = True
         self._fs.mv(self._temporary, self._path)
-        self._exists = False
+        self._exists = self._moving = False
         self._file = None
         self._disconnect()
 
     def abort(self) -> None:
+        """Remove the file. Raises what the back end says, and OSError if it may have its final name."""
         file, self._file = self._file, None
         self._block.clear()
         try:
@@ -111,9 +135,13 @@ class RenamedUpload:
                 with contextlib.suppress(Exception):
                     file.close()
             if self._exists:
-                with contextlib.suppress(FileNotFoundError):  # it could not even be opened
+                try:
                     self._fs.rm(self._temporary)
-                self._exists = False
+                except FileNotFoundError:  # it could not even be opened, or it was renamed
+                    if self._moving:
+                        self._exists = False
+                        raise OSError(f"there is no {self._temporary} any more") from None
+                self._exists = self._moving = False
         finally:
             self._disconnect()
 

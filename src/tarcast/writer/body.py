@@ -120,6 +120,15 @@ class ObjectSource:
             raise OptionError(
                 "the file object is open for text", path=path, step="add", hint="open it in binary mode, 'rb'"
             )
+        if not callable(getattr(fileobj, "read", None)):
+            raise OptionError(
+                f"{type(fileobj).__name__} is no file object",
+                path=path,
+                step="add",
+                hint="wrap bytes in io.BytesIO, or use add_bytes",
+            )
+        if getattr(fileobj, "closed", False) is True:
+            raise OptionError("the file object is closed", path=path, step="add")
         self._read = fileobj.read
         self._path = path
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from .header import Format
 
 _MODE = re.compile(r"[warx](?:[:|](?:[a-z0-9]+|\*)?)?")
+_PLAIN = "mode 'w:'"
 _METHODS = {"gz": "gzip", "xz": "xz", "zst": "zstd"}
 
 
@@ -55,8 +56,8 @@ def open(
             open descriptor, a binary file object, "-" or a URL.
         mode: "w", or "x" for a path where nothing may be yet. Alone they compress as the suffix of
             the name says, and so do "w:*" and "w|*"; "w:" and "w|" do not compress, "w:gz", "w:xz",
-            "w:zst" and the same with "|" do. Every archive is written as a stream, so "|" makes
-            no difference.
+            "w:zst" and the same with "|" do. A suffix of another compression, such as .bz2, needs one
+            of those. Every archive is written as a stream, so "|" makes no difference.
         fileobj: where to write, instead of `name`, which then is only a name.
         level, compresslevel, preset: of the compression; three words for the same.
         format, encoding, errors, dereference, tarinfo, pax_headers: as in tarfile.
@@ -76,7 +77,7 @@ def open(
     target = name if fileobj is None else fileobj
     if target is None:
         raise OptionError("nothing to write to", hint="give a name or a fileobj")
-    codec = choose(_with_level(compression, level, target), target)
+    codec = choose(_with_level(compression, level, target), target, plain=_PLAIN)
     sink = make_sink(target, fsync=fsync)
     if mode[0] == "x" and isinstance(target, (str, bytes, os.PathLike)):
         if not isinstance(sink, FileSink):
@@ -132,7 +133,7 @@ def compression_of(mode: str) -> str | None:
 def _with_level(compression: str | None, level: int | None, target: object) -> str | None:
     if level is None:
         return compression
-    name = compression or suffix_name(target)
+    name = compression or suffix_name(target, plain=_PLAIN)
     if name in (None, "none"):
         raise OptionError("there is a level, and no compression", hint="say which, as in mode 'w:gz'")
     return f"{name}:{level}"

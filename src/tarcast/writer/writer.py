@@ -132,8 +132,8 @@ class TarWriter:
             OutputError: writing failed, now or before.
         """
         self._check()
-        path = os.fsdecode(name)
-        inner = path if arcname is None else os.fsdecode(arcname)
+        path = _decoded(name)
+        inner = path if arcname is None else _decoded(arcname)
         fast = (
             filter is None
             and recursive
@@ -159,13 +159,14 @@ class TarWriter:
         """
         self._check()
         tree = tree if isinstance(tree, Tree) else Tree(tree)
-        self._run(tree, os.fsdecode(prefix))
+        self._run(tree, _decoded(prefix))
 
     def addfile(self, tarinfo: tarfile.TarInfo, fileobj: IO[bytes] | None = None) -> None:
         """Add an entry as `tarinfo` describes it, with `tarinfo.size` bytes read from `fileobj`.
 
         Raises:
-            OptionError: the format cannot hold it, or it has a size and no `fileobj`.
+            OptionError: the format cannot hold it, or it has a size and no `fileobj`, or one that is
+                closed, open for text or no file object.
             ChangedError: `fileobj` ends too early ("unexpected end of data"). With
                 `on_error="skip"` zeros take the place of what is missing.
             OutputError: writing failed, now or before.
@@ -190,19 +191,29 @@ class TarWriter:
 
         Args:
             name: in the archive.
-            data: its content.
+            data: its content, or any other buffer.
             mode: permission bits.
             mtime: time stamp in seconds since 1970; as in TarInfo 0 unless given, so that
                 the same call makes the same archive.
 
         Raises:
-            OptionError: the name cannot be in an archive of this format.
+            OptionError: the name cannot be in an archive of this format, or another argument makes no sense.
             OutputError: writing failed, now or before.
         """
         if not isinstance(name, str) or not name.strip("/") or "\0" in name:
             raise OptionError(f"an entry cannot be named {name!r}")
         info = self.tarinfo(name)
-        content = bytes(data)
+        try:
+            content = data if type(data) is bytes else bytes(memoryview(data))
+        except TypeError as error:
+            hint = "encode it" if isinstance(data, str) else ""
+            raise OptionError(
+                f"data must be bytes, not {type(data).__name__}", path=name, step="add", hint=hint
+            ) from error
+        if not isinstance(mode, int) or not isinstance(mtime, (int, float)):
+            raise OptionError(
+                f"mode and mtime must be numbers, not {mode!r} and {mtime!r}", path=name, step="add"
+            )
         info.size = len(content)
         info.mode = mode
         info.mtime = mtime
@@ -218,15 +229,18 @@ class TarWriter:
         """
         self._check()
         if fileobj is not None:
-            name = fileobj.name
+            try:
+                name = fileobj.name
+                status = os.fstat(fileobj.fileno())
+            except (AttributeError, OSError, ValueError) as error:
+                raise OptionError(f"the fileobj is no open file with a name: {error}") from error
             path = os.fsdecode(name) if isinstance(name, (str, bytes, os.PathLike)) else str(name)
-            status = os.fstat(fileobj.fileno())
         elif name is None:
             raise OptionError("gettarinfo needs a name or a fileobj")
         else:
-            path = os.fsdecode(name)
+            path = _decoded(name)
             status = self._status(path)
-        info = self._describe(status, path, path if arcname is None else os.fsdecode(arcname))
+        info = self._describe(status, path, path if arcname is None else _decoded(arcname))
         if info is not None and not self.dereference:
             self._describer.remember(status, info)
         return info
@@ -491,6 +505,12 @@ class TarWriter:
             self._put_from(FileSource(fd, path, watch=info.size == now.st_size), info, path)
         finally:
             file.close()
+
+
+def _decoded(name: object) -> str:
+    if isinstance(name, (str, bytes, os.PathLike)):
+        return os.fsdecode(name)
+    raise OptionError(f"a name is a path, not {type(name).__name__}", step="add")
 
 
 def _input_error(error: OSError, path: str, step: str) -> InputError | OutputError:
