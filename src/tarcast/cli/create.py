@@ -9,6 +9,7 @@ from tarcast.cli.parser import default_epoch, parse_create
 from tarcast.cli.running import carry_out
 from tarcast.compression import suffix_name
 from tarcast.errors import OptionError, OutputError
+from tarcast.sinks.descriptor import named_descriptor
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -151,6 +152,8 @@ def output_of(output: str | None, *, compresses: bool = False, compression: str 
             raise OptionError(f"standard output is a terminal: {problem}", hint="redirect it, or name a file")
         return "-"
     assert output is not None
+    if named_descriptor(output) == 1 and sys.stdout is None:
+        raise OutputError("standard output is closed", path=output)
     name = output.partition("?")[0] if "://" in output else output
     suffix = os.path.splitext(name)[1]
     if compression is None and suffix.lower() in _COMPRESSED:
