@@ -301,6 +301,30 @@ class TestSummaryFile:
         with pytest.raises(OutputError, match="ENOSPC"):
             write_summary("/dev/full", {})
 
+    def test_goes_to_a_descriptor_from_its_position_on(self, tmp_path):
+        with open(tmp_path / "out", "wb", buffering=0) as file:
+            file.write(b"before ")
+            write_summary(f"/dev/fd/{file.fileno()}", {})
+            file.write(b"after")
+        assert (tmp_path / "out").read_text() == "before {}\nafter"
+
+    @pytest.mark.parametrize("path", ["i.db", "./i.db", "link"])
+    def test_never_takes_the_indexs_place(self, tmp_path, monkeypatch, path):
+        monkeypatch.chdir(tmp_path)
+        os.symlink("i.db", "link")
+        with pytest.raises(OptionError, match="index and summary are the same file"):
+            check_summary_file(path, "out", "i.db")
+        check_summary_file("summary.json", "out", "i.db")
+
+    def test_never_goes_where_a_descriptor_has_the_archive(self, tmp_path):
+        with open(tmp_path / "out", "wb") as file, open(tmp_path / "other", "wb") as other:
+            name = f"/dev/fd/{file.fileno()}"
+            for path, output in ((name, str(tmp_path / "out")), (str(tmp_path / "out"), name), (name, name)):
+                with pytest.raises(OptionError, match="same file"):
+                    check_summary_file(path, output)
+            check_summary_file(f"/dev/fd/{other.fileno()}", name)
+            check_summary_file(str(tmp_path / "new"), name)
+
     @pytest.mark.parametrize(
         ("path", "output", "says"),
         [
