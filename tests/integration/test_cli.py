@@ -105,6 +105,12 @@ class TestStart:
         assert re.fullmatch(r"tarcast: error: .*--help'", lines(done.stderr)[0])
         assert len(lines(done.stderr)) == 1
 
+    @pytest.mark.parametrize("option", ["--version", "-V"])
+    def test_version_takes_nothing_more(self, option):
+        done = run(option, "x")
+        assert (done.returncode, done.stdout) == (2, b"")
+        assert lines(done.stderr) == [f"tarcast: error: {option} takes no arguments; see 'tarcast --help'"]
+
 
 class TestCreate:
     def test_file(self, folder):

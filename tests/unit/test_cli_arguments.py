@@ -6,9 +6,14 @@ import os
 
 import pytest
 
+from tarcast.cli.archive_parsers import parse_cat, parse_ls, parse_verify
+from tarcast.cli.bench_parser import parse_bench
+from tarcast.cli.completion import completion_parser
 from tarcast.cli.create import excludes, id_map, output_of, trees_of
+from tarcast.cli.help import help_parser
 from tarcast.cli.parser import LARGEST_EPOCH, create_parser, default_epoch, parse_create
 from tarcast.cli.report import check_summary_file, write_summary
+from tarcast.cli.session_parsers import parse_build_export, parse_receive, parse_serve
 from tarcast.errors import IDMapError, InputError, OptionError, OutputError
 from tarcast.idmap import IDMap
 
@@ -75,6 +80,20 @@ class TestOptions:
     def test_two_dashes_end_the_options(self):
         assert parse("-o", "out", "--", "-a", "--epoch").trees == ["-a", "--epoch"]
         assert parse("a", "--", "b").trees == ["a", "b"]
+
+    def test_two_dashes_end_the_options_of_the_others(self):
+        assert parse_receive(["--from", "unix:///x", "-o", "y", "--", "-a"]).tree == "-a"
+        assert parse_receive(["a", "--from", "unix:///x", "--"]).tree == "a"
+        assert parse_ls(["-l", "--", "-a", "-b"]).patterns == ["-b"]
+        assert parse_cat(["--", "-a", "-b"]).members == ["-b"]
+        assert parse_verify(["--quiet", "--", "-a", "-b"]).trees == ["-b"]
+        assert parse_bench(["--quiet", "--", "-a"]).tree == "-a"
+        assert help_parser().parse_args(["--", "-a"]).command == "-a"
+        assert completion_parser().parse_args(["--", "fish"]).shell == "fish"
+        with pytest.raises(OptionError, match=r"unrecognized arguments: .*-a"):
+            parse_serve(["--listen", "unix:///x", "--tree", "a=b", "--", "-a"])
+        with pytest.raises(OptionError, match=r"unrecognized arguments: .*-a"):
+            parse_build_export(["--definition", "x", "--", "-a"])
 
     def test_a_lone_dash_is_a_value(self):
         assert parse("a", "-o", "-").output == "-"

@@ -113,13 +113,21 @@ def parse_create(arguments: list[str]) -> argparse.Namespace:
         OptionError: an option is unknown or its value wrong, or no tree is named.
     """
     parser = create_parser()
-    end = arguments.index("--") if "--" in arguments else len(arguments)
-    # Cut here: parse_intermixed_args takes a dashed argument behind "--" for an option.
-    args = parser.parse_intermixed_args(arguments[:end])
-    args.trees = [*(args.trees or ()), *arguments[end + 1 :]]
+    before, behind = cut_at_dashes(arguments)
+    args = parser.parse_intermixed_args(before)
+    args.trees = [*(args.trees or ()), *behind]
     if not args.trees and not args.refs:
         parser.error("a directory is missing: expected [NAME=]DIR or --ref")
     return args
+
+
+def cut_at_dashes(arguments: list[str]) -> tuple[list[str], list[str]]:
+    """What is before the first "--", and what is behind it and is no option.
+
+    Python's parse_intermixed_args takes a dashed argument behind "--" for an option.
+    """
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    return arguments[:end], arguments[end + 1 :]
 
 
 def create_parser() -> Parser:
