@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 
 import pytest
 
@@ -179,6 +180,20 @@ class TestOptions:
     )
     def test_refuses_values(self, option, value):
         assert option in refuse("a", f"{option}={value}")
+
+    @pytest.mark.parametrize("pattern", ["", " ", "\t\n"])
+    @pytest.mark.parametrize("option", ["--include", "--follow"])
+    def test_an_empty_pattern_chooses_nothing(self, option, pattern):
+        words = [option, "a", option, pattern]
+        says = f"argument {option}: the pattern is empty: is a shell variable unset?"
+        assert says in refuse("d", *words)
+        with pytest.raises(OptionError, match=re.escape(says)):
+            parse_verify(["archive", "d", *words])
+        with pytest.raises(OptionError, match=re.escape(says)):
+            parse_serve(["--listen", "unix:///x", "--tree", "a=b", *words])
+
+    def test_an_empty_exclude_pattern_is_as_an_empty_line_of_a_file(self):
+        assert parse("d", "--exclude", "").excludes == [("--exclude", "")]
 
     def test_a_directory_is_needed(self):
         assert "DIR" in refuse("-o", "x")

@@ -228,7 +228,12 @@ def add_choice(parser: argparse.ArgumentParser) -> None:
     """What of a tree goes in."""
     choice = parser.add_argument_group("what goes in (for every tree)")
     choice.add_argument(
-        "--include", metavar="PATTERN", action="append", default=[], help="only what matches (repeatable)"
+        "--include",
+        metavar="PATTERN",
+        action="append",
+        default=[],
+        type=_selecting,
+        help="only what matches (repeatable)",
     )
     choice.add_argument(
         "--exclude",
@@ -251,6 +256,7 @@ def add_choice(parser: argparse.ArgumentParser) -> None:
         metavar="PATTERN",
         action="append",
         default=[],
+        type=_selecting,
         help="include a path and what the symbolic links on it lead to (repeatable)",
     )
 
@@ -336,6 +342,13 @@ def not_empty(text: str) -> str:
     if not text:
         raise argparse.ArgumentTypeError("the value is empty")
     return text
+
+
+def _selecting(pattern: str) -> str:
+    """A pattern that says what goes in: the library takes an empty one, and then nothing goes in, or all."""
+    if not pattern.strip():
+        raise argparse.ArgumentTypeError("the pattern is empty: is a shell variable unset?")
+    return pattern
 
 
 def _threads(text: str) -> int:
