@@ -14,9 +14,12 @@ import subprocess
 import sys
 import tarfile
 import time
+import tomllib
+from pathlib import Path
 
 import pytest
 
+PROJECT = Path(__file__).parents[2] / "pyproject.toml"
 COMMAND = [sys.executable, "-m", "tarcast"]
 CLEAN = {k: v for k, v in os.environ.items() if k not in ("SOURCE_DATE_EPOCH", "TERM", "NO_COLOR", "COLUMNS")}
 
@@ -110,6 +113,56 @@ class TestStart:
         done = run(option, "x")
         assert (done.returncode, done.stdout) == (2, b"")
         assert lines(done.stderr) == [f"tarcast: error: {option} takes no arguments; see 'tarcast --help'"]
+
+
+# Begins as the command that pip installs (argument 1: module and function), or as python -m; Ctrl-C comes
+# when the module of argument 2 is to be imported.
+INTERRUPTED = """
+import importlib, runpy, signal, sys
+
+class Finder:
+    @staticmethod
+    def find_spec(name, path, target=None):
+        if name == at:
+            signal.raise_signal(signal.SIGINT)
+
+_, entry, at, *sys.argv[1:] = sys.argv
+sys.meta_path.insert(0, Finder)
+if entry == "-m":
+    runpy.run_module("tarcast", run_name="__main__", alter_sys=True)
+module, _, function = entry.partition(":")
+sys.exit(getattr(importlib.import_module(module), function)())
+"""
+
+
+class TestInterruptedAtTheStart:
+    @pytest.fixture(params=["script", "-m"])
+    def entry(self, request):
+        if request.param == "-m":
+            return request.param
+        with open(PROJECT, "rb") as file:
+            return tomllib.load(file)["project"]["scripts"]["tarcast"]
+
+    @pytest.mark.parametrize(
+        "module",
+        [
+            "tarcast.cli",
+            "tarcast.cli.stdio",
+            "tarcast.errors",
+            "tarcast.cli.create",
+            "argparse",
+            "inspect",
+            "tarcast._core.export",
+            "tarcast._core.match",
+            "tarcast._core.fill",
+        ],
+    )
+    def test_no_traceback(self, entry, module):
+        words = [sys.executable, "-c", INTERRUPTED, entry, module, "create", "d", "-o", "out"]
+        done = subprocess.run(words, env=CLEAN, capture_output=True, timeout=60, check=False)
+        assert done.returncode == 130
+        assert done.stderr in (b"", b"tarcast: interrupted\n")
+        assert not os.path.exists("out")
 
 
 class TestCreate:
