@@ -122,6 +122,32 @@ def test_json_instead_of_the_table(tree: Path, outputs: Path) -> None:
     assert [peer["name"] for peer in json.loads(done.stdout)["peers"]] == ["tarcast", "tarfile"]
 
 
+def test_a_table_that_the_encoding_cannot_say(tree: Path, outputs: Path) -> None:
+    tree = tree.rename(tree.parent / "é")
+    words = ["bench", tree, "--temp-dir", outputs, "--rounds", "1", "--peer", "tarfile", "--quiet"]
+    done = command(*words, env={"PYTHONIOENCODING": "ascii"})
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"\\xe9: 5 entries" in done.stdout.splitlines()[0]
+
+
+def test_what_cannot_be_written_takes_nothing_else_along(tree: Path, outputs: Path, tmp_path: Path) -> None:
+    words = ["bench", tree, "--temp-dir", outputs, "--rounds", "1", "--peer", "tarfile", "--quiet"]
+    with open("/dev/full", "wb") as full:
+        done = command(*words, "--json", tmp_path / "b.json", stdout=full)
+    assert done.returncode == 4
+    assert b"standard output" in done.stderr
+    assert len(json.loads((tmp_path / "b.json").read_text())["peers"]) == 2
+
+    done = command(*words, "--json", "/dev/full")
+    assert done.returncode == 4
+    assert b"/dev/full: write the results" in done.stderr
+    assert b"5 entries" in done.stdout
+    with open("/dev/full", "wb") as full:
+        done = command(*words, "--json", "/dev/full", stdout=full)
+    assert done.returncode == 4
+    assert [line.split(b": ")[2] for line in done.stderr.splitlines()] == [b"standard output", b"/dev/full"]
+
+
 def test_with_nobody_on_the_path(tree: Path, outputs: Path) -> None:
     found, _ = bench(tree, outputs, env={"PATH": str(outputs)})
     assert row(found, "gnu-tar")["absent"] == "no GNU tar on PATH"

@@ -14,9 +14,12 @@ import subprocess
 import sys
 import tarfile
 import time
+import tomllib
+from pathlib import Path
 
 import pytest
 
+PROJECT = Path(__file__).parents[2] / "pyproject.toml"
 COMMAND = [sys.executable, "-m", "tarcast"]
 CLEAN = {k: v for k, v in os.environ.items() if k not in ("SOURCE_DATE_EPOCH", "TERM", "NO_COLOR", "COLUMNS")}
 
@@ -105,6 +108,62 @@ class TestStart:
         assert re.fullmatch(r"tarcast: error: .*--help'", lines(done.stderr)[0])
         assert len(lines(done.stderr)) == 1
 
+    @pytest.mark.parametrize("option", ["--version", "-V"])
+    def test_version_takes_nothing_more(self, option):
+        done = run(option, "x")
+        assert (done.returncode, done.stdout) == (2, b"")
+        assert lines(done.stderr) == [f"tarcast: error: {option} takes no arguments; see 'tarcast --help'"]
+
+
+# Begins as the command that pip installs (argument 1: module and function), or as python -m; Ctrl-C comes
+# when the module of argument 2 is to be imported.
+INTERRUPTED = """
+import importlib, runpy, signal, sys
+
+class Finder:
+    @staticmethod
+    def find_spec(name, path, target=None):
+        if name == at:
+            signal.raise_signal(signal.SIGINT)
+
+_, entry, at, *sys.argv[1:] = sys.argv
+sys.meta_path.insert(0, Finder)
+if entry == "-m":
+    runpy.run_module("tarcast", run_name="__main__", alter_sys=True)
+module, _, function = entry.partition(":")
+sys.exit(getattr(importlib.import_module(module), function)())
+"""
+
+
+class TestInterruptedAtTheStart:
+    @pytest.fixture(params=["script", "-m"])
+    def entry(self, request):
+        if request.param == "-m":
+            return request.param
+        with open(PROJECT, "rb") as file:
+            return tomllib.load(file)["project"]["scripts"]["tarcast"]
+
+    @pytest.mark.parametrize(
+        "module",
+        [
+            "tarcast.cli",
+            "tarcast.cli.stdio",
+            "tarcast.errors",
+            "tarcast.cli.create",
+            "argparse",
+            "inspect",
+            "tarcast._core.export",
+            "tarcast._core.match",
+            "tarcast._core.fill",
+        ],
+    )
+    def test_no_traceback(self, entry, module):
+        words = [sys.executable, "-c", INTERRUPTED, entry, module, "create", "d", "-o", "out"]
+        done = subprocess.run(words, env=CLEAN, capture_output=True, timeout=60, check=False)
+        assert done.returncode == 130
+        assert done.stderr in (b"", b"tarcast: interrupted\n")
+        assert not os.path.exists("out")
+
 
 class TestCreate:
     def test_file(self, folder):
@@ -124,6 +183,29 @@ class TestCreate:
         done = run("create", "d", *output, "--digest", "sha256", "--progress", "json")
         assert done.returncode == 0
         assert done.stdout == (folder / "out.tar").read_bytes()
+
+    def test_standard_output_by_name(self, folder):
+        expected = run("create", "d", "-o", "-").stdout
+        done = shell("(printf HEAD; $TARCAST create d -o /dev/stdout; printf TAIL) > ht")
+        assert done.returncode == 0
+        assert (folder / "ht").read_bytes() == b"HEAD" + expected + b"TAIL"
+        done = run("create", "d", "-o", "/dev/stdout")
+        assert (done.returncode, done.stdout) == (0, expected)
+
+    @pytest.mark.parametrize("options", ["", "--align --index i.jsonl"])
+    def test_what_a_shell_substitutes(self, options):
+        done = shell(f"bash -c '$TARCAST create d {options} -o >(cat) | cat'")
+        assert done.returncode == 0, done.stderr
+        assert names(done.stdout) == ["a", "s", "s/b"]
+
+    @pytest.mark.parametrize("output", ["-", "/dev/stdout"])
+    def test_aligned_and_indexed_behind_other_data(self, folder, output):
+        done = shell(f"printf HEAD > out; $TARCAST create d -o {output} --align --index i.jsonl >> out")
+        assert done.returncode == 0, done.stderr
+        data = (folder / "out").read_bytes()
+        assert data[:4] == b"HEAD"
+        (folder / "out").write_bytes(data[4:])
+        assert lines(run("ls", "--index", "i.jsonl", "out").stdout) == ["a", "s/", "s/b"]
 
     def test_side_by_side(self):
         done = run("create", "linux/amd64=d", "d")
@@ -265,6 +347,9 @@ class TestFailure:
         done = shell("$TARCAST create d -o - >&-")
         assert done.returncode == 4
         assert b"standard output is closed" in done.stderr
+        done = shell("$TARCAST create d -o /dev/stdout >&-")
+        assert done.returncode == 4
+        assert b"standard output is closed" in done.stderr
         assert shell("$TARCAST create d >&-").returncode == 2
         assert shell("$TARCAST create d -o out >&-").returncode == 0
         assert shell("$TARCAST create --help >&-").stderr == b""
@@ -373,8 +458,16 @@ class TestSummary:
     def test_never_into_the_archive(self):
         assert run("create", "d", "-o", "-", "--summary-json", "-").returncode == 2
         assert run("create", "d", "-o", "-", "--summary-json", "/dev/stdout").returncode == 2
+        assert run("create", "d", "-o", "/dev/stdout", "--summary-json", "-").returncode == 2
         assert run("create", "d", "-o", "x", "--summary-json", "x").returncode == 2
         assert shell("$TARCAST create d --summary-json x > x").returncode == 2
+
+    def test_never_into_the_index(self):
+        for name in ("i.sqlite", "./i.sqlite"):
+            done = run("create", "d", "-o", "out", "--index", "i.sqlite", "--summary-json", name)
+            assert done.returncode == 2
+            assert b"index and summary are the same file" in done.stderr
+        assert not os.path.exists("out")
 
     def test_that_cannot_be_written_is_an_output_failure(self):
         done = run("create", "d", "-o", "out", "--summary-json", "/dev/full")
@@ -410,11 +503,11 @@ class TestTerminal:
         os.close(ours)
         os.close(theirs)
 
-    @pytest.mark.parametrize("output", [["-o", "-"], []])
+    @pytest.mark.parametrize("output", [["-o", "-"], [], ["-o", "/dev/stdout"]])
     def test_no_archive_on_a_terminal(self, terminal, output):
         done = run("create", "d", *output, stdout=terminal[1])
         assert done.returncode == 2
-        assert "standard output is a terminal" in lines(done.stderr)[0]
+        assert re.search(r"standard output is a terminal|an archive to a terminal", lines(done.stderr)[0])
         assert not select.select([terminal[0]], [], [], 0)[0]
 
     def slow_export(self, terminal, *arguments: str, **env: str) -> tuple[str, subprocess.Popen[bytes]]:

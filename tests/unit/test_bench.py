@@ -105,6 +105,21 @@ class TestFigures:
         assert machine.available_memory("MemTotal: 9 kB\nMemAvailable:   123 kB\n") == 123 * 1024
         assert machine.available_memory("") == 0
 
+    def test_mount_points_may_be_called_anything(self) -> None:
+        mounts = (
+            "21 1 8:1 / / rw - ext4 /dev/a rw\n"
+            "22 21 8:2 / /srv/caf\u00e9\u2028 rw - xfs /dev/b rw\n"
+            "23 21 8:3 / /srv/a\\040b\\134040 rw shared:1 - btrfs /dev/c rw\n"
+        )
+        for path, kind in (
+            ("/srv", "ext4"),
+            ("/srv/caf\u00e9\u2028/x", "xfs"),
+            ("/srv/a b\\040", "btrfs"),
+            ("/srv/a b", "ext4"),
+        ):
+            assert machine.file_system(Path(path), mounts) == kind
+        assert machine.file_system(Path("/"), "") == "unknown"
+
 
 class TestTable:
     def test_lines(self) -> None:

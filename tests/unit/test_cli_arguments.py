@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
 
 import pytest
 
+from tarcast.cli.archive_parsers import parse_cat, parse_ls, parse_verify
+from tarcast.cli.bench_parser import parse_bench
+from tarcast.cli.completion import completion_parser
 from tarcast.cli.create import excludes, id_map, output_of, trees_of
+from tarcast.cli.help import help_parser
 from tarcast.cli.parser import LARGEST_EPOCH, create_parser, default_epoch, parse_create
 from tarcast.cli.report import check_summary_file, write_summary
+from tarcast.cli.session_parsers import parse_build_export, parse_receive, parse_serve
 from tarcast.errors import IDMapError, InputError, OptionError, OutputError
 from tarcast.idmap import IDMap
 
@@ -75,6 +81,20 @@ class TestOptions:
     def test_two_dashes_end_the_options(self):
         assert parse("-o", "out", "--", "-a", "--epoch").trees == ["-a", "--epoch"]
         assert parse("a", "--", "b").trees == ["a", "b"]
+
+    def test_two_dashes_end_the_options_of_the_others(self):
+        assert parse_receive(["--from", "unix:///x", "-o", "y", "--", "-a"]).tree == "-a"
+        assert parse_receive(["a", "--from", "unix:///x", "--"]).tree == "a"
+        assert parse_ls(["-l", "--", "-a", "-b"]).patterns == ["-b"]
+        assert parse_cat(["--", "-a", "-b"]).members == ["-b"]
+        assert parse_verify(["--quiet", "--", "-a", "-b"]).trees == ["-b"]
+        assert parse_bench(["--quiet", "--", "-a"]).tree == "-a"
+        assert help_parser().parse_args(["--", "-a"]).command == "-a"
+        assert completion_parser().parse_args(["--", "fish"]).shell == "fish"
+        with pytest.raises(OptionError, match=r"unrecognized arguments: .*-a"):
+            parse_serve(["--listen", "unix:///x", "--tree", "a=b", "--", "-a"])
+        with pytest.raises(OptionError, match=r"unrecognized arguments: .*-a"):
+            parse_build_export(["--definition", "x", "--", "-a"])
 
     def test_a_lone_dash_is_a_value(self):
         assert parse("a", "-o", "-").output == "-"
@@ -160,6 +180,20 @@ class TestOptions:
     )
     def test_refuses_values(self, option, value):
         assert option in refuse("a", f"{option}={value}")
+
+    @pytest.mark.parametrize("pattern", ["", " ", "\t\n"])
+    @pytest.mark.parametrize("option", ["--include", "--follow"])
+    def test_an_empty_pattern_chooses_nothing(self, option, pattern):
+        words = [option, "a", option, pattern]
+        says = f"argument {option}: the pattern is empty: is a shell variable unset?"
+        assert says in refuse("d", *words)
+        with pytest.raises(OptionError, match=re.escape(says)):
+            parse_verify(["archive", "d", *words])
+        with pytest.raises(OptionError, match=re.escape(says)):
+            parse_serve(["--listen", "unix:///x", "--tree", "a=b", *words])
+
+    def test_an_empty_exclude_pattern_is_as_an_empty_line_of_a_file(self):
+        assert parse("d", "--exclude", "").excludes == [("--exclude", "")]
 
     def test_a_directory_is_needed(self):
         assert "DIR" in refuse("-o", "x")
@@ -300,6 +334,30 @@ class TestSummaryFile:
         write_summary("/dev/null", {})
         with pytest.raises(OutputError, match="ENOSPC"):
             write_summary("/dev/full", {})
+
+    def test_goes_to_a_descriptor_from_its_position_on(self, tmp_path):
+        with open(tmp_path / "out", "wb", buffering=0) as file:
+            file.write(b"before ")
+            write_summary(f"/dev/fd/{file.fileno()}", {})
+            file.write(b"after")
+        assert (tmp_path / "out").read_text() == "before {}\nafter"
+
+    @pytest.mark.parametrize("path", ["i.db", "./i.db", "link"])
+    def test_never_takes_the_indexs_place(self, tmp_path, monkeypatch, path):
+        monkeypatch.chdir(tmp_path)
+        os.symlink("i.db", "link")
+        with pytest.raises(OptionError, match="index and summary are the same file"):
+            check_summary_file(path, "out", "i.db")
+        check_summary_file("summary.json", "out", "i.db")
+
+    def test_never_goes_where_a_descriptor_has_the_archive(self, tmp_path):
+        with open(tmp_path / "out", "wb") as file, open(tmp_path / "other", "wb") as other:
+            name = f"/dev/fd/{file.fileno()}"
+            for path, output in ((name, str(tmp_path / "out")), (str(tmp_path / "out"), name), (name, name)):
+                with pytest.raises(OptionError, match="same file"):
+                    check_summary_file(path, output)
+            check_summary_file(f"/dev/fd/{other.fileno()}", name)
+            check_summary_file(str(tmp_path / "new"), name)
 
     @pytest.mark.parametrize(
         ("path", "output", "says"),

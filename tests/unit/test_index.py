@@ -145,6 +145,7 @@ def test_what_is_written_over_keeps_its_permissions(place: Path, tree: Path, suf
         ({"index": "i.db", "index_digest": "shake_128"}, "unknown digest"),
         ({"index_digest": "sha256"}, "is for an index"),
         ({"index": "fifo.db"}, "regular file"),
+        ({"index": "descriptor.db"}, "regular file of its own"),
         ({"index": "out.db"}, "the same file"),
         ({"index": "hard.db"}, "the same file"),
         ({"index": "link.db"}, "the same file"),
@@ -158,6 +159,7 @@ def test_what_makes_no_sense_is_said_first(
     (place / "out.db").write_bytes(b"old")
     (place / "link.db").symlink_to("out.db")
     written = open("hard", "wb")  # noqa: SIM115
+    os.symlink(f"/dev/fd/{written.fileno()}", "descriptor.db")
     os.link("hard", "hard.db")
     sink = written if options.get("index") == "hard.db" else "out.db"
     with written, nothing_left_behind(place), pytest.raises(OptionError, match=says):
@@ -221,7 +223,8 @@ def test_align_is_read_back(place: Path, tree: Path, digest: str | None, sink: s
         target = os.open(out, os.O_WRONLY | os.O_CREAT)
         os.write(target, bytes(4096))
     elif sink == "append":
-        target = os.open(out, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        out.write_bytes(b"before")
+        target = os.open(out, os.O_WRONLY | os.O_APPEND)
     elif sink == "pipe":
         out.write_bytes(b"")
         target = open(out, "ab", buffering=0)  # noqa: SIM115
@@ -230,7 +233,9 @@ def test_align_is_read_back(place: Path, tree: Path, digest: str | None, sink: s
         os.close(target)
     elif sink == "pipe":
         target.close()
-    data = out.read_bytes()[-result.bytes_written :]
+    data = out.read_bytes()
+    assert data.startswith(b"before") == (sink == "append")
+    data = data[-result.bytes_written :]
     out.write_bytes(data)
     with Archive(out, index=place / "i.jsonl") as archive:
         large = archive.find("n" * 150)

@@ -7,6 +7,7 @@ import io
 import os
 import pty
 import stat
+import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,10 +15,12 @@ from typing import Any
 
 import pytest
 
-from tarcast import OptionError, OutputError, Tree, write_tar
+import tarcast
+from tarcast import ExistsError, OptionError, OutputError, Tree, write_tar
 from tarcast.sinks import file
 from tarcast.sinks.file import FileSink
 from tests.support.files import descriptors, umask
+from tests.support.sinks import through
 
 
 @pytest.fixture
@@ -234,6 +237,94 @@ def test_path_of_a_terminal_is_refused(folder: Path) -> None:
     finally:
         os.close(ours)
         os.close(terminal)
+
+
+# ---- descriptors by name ------------------------------------------------------------
+
+
+@pytest.fixture(params=["/dev/fd/{}", "/proc/self/fd/{}", "/proc/{pid}/fd/{}", "link", "link to link"])
+def name_of(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[int], str]:
+    """A path that means a descriptor."""
+
+    def name(fd: int) -> str:
+        if "link" not in request.param:
+            return str(request.param.format(fd, pid=os.getpid()))
+        os.symlink(f"/dev/fd/{fd}", tmp_path / "link")
+        os.symlink("link", tmp_path / "link to link")
+        return str(tmp_path / request.param)
+
+    return name
+
+
+def test_path_of_a_pipes_descriptor_is_written_to(
+    folder: Path, expected: bytes, name_of: Callable[[int], str]
+) -> None:
+    reader, writer = os.pipe()
+    assert through(writer, reader, lambda fd: write_tar(folder, name_of(fd))) == expected
+
+
+def test_path_of_a_files_descriptor_is_written_from_its_position_on(
+    folder: Path, place: Path, expected: bytes, name_of: Callable[[int], str]
+) -> None:
+    with open(place / "out", "w+b", buffering=0) as file:
+        file.write(b"before")
+        write_tar(folder, name_of(file.fileno()), fsync=True)
+        file.write(b"after")
+        assert file.tell() == os.fstat(file.fileno()).st_size
+    assert (place / "out").read_bytes() == b"before" + expected + b"after"
+
+
+def test_path_of_a_descriptor_is_not_replaced_after_a_failure(folder: Path, place: Path) -> None:
+    with open(place / "out", "w+b", buffering=0) as file:
+        with pytest.raises(Stop):
+            write_tar(Tree(folder, map=stop), f"/dev/fd/{file.fileno()}")
+        assert os.path.samestat(os.fstat(file.fileno()), os.stat(place / "out"))
+
+
+@pytest.mark.parametrize("number", [987, 10**30])
+def test_path_of_a_closed_descriptor_is_refused(folder: Path, number: int) -> None:
+    with pytest.raises(OutputError, match="not an open descriptor") as caught:
+        write_tar(folder, f"/dev/fd/{number}")
+    assert caught.value.path == f"/dev/fd/{number}"
+
+
+def test_path_of_a_descriptor_for_reading_is_refused(folder: Path) -> None:
+    with open(folder / "file", "rb") as file, pytest.raises(OptionError, match="open for reading only"):
+        write_tar(folder, f"/dev/fd/{file.fileno()}")
+
+
+def test_path_of_a_terminals_descriptor_is_refused(folder: Path) -> None:
+    ours, terminal = pty.openpty()
+    try:
+        with pytest.raises(OptionError, match="refusing to write an archive to a terminal"):
+            write_tar(folder, f"/dev/fd/{terminal}")
+    finally:
+        os.close(ours)
+        os.close(terminal)
+
+
+def test_path_of_a_descriptor_is_there_already(place: Path) -> None:
+    with open(place / "out", "wb") as file, pytest.raises(ExistsError):
+        tarcast.open(f"/dev/fd/{file.fileno()}", "x")
+
+
+def test_path_of_a_descriptor_of_another_process_is_opened(
+    folder: Path, place: Path, expected: bytes
+) -> None:
+    """As `>(...)` of a shell above us, which resolves to no path."""
+    reader, writer = os.pipe()
+    with subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=writer) as other:
+        received = through(writer, reader, lambda _: write_and_end(folder, other))
+    assert received == expected
+
+
+def write_and_end(folder: Path, other: subprocess.Popen[bytes]) -> None:
+    try:
+        write_tar(folder, f"/proc/{other.pid}/fd/1")
+    finally:
+        assert other.stdin is not None
+        other.stdin.close()
+        other.wait(30)
 
 
 # ---- what cannot be a path ------------------------------------------------------------

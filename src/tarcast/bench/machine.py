@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import os
 import platform
+import re
 from pathlib import Path
 
 TYPE_CHECKING = False
@@ -23,9 +24,10 @@ def cpu_model(cpuinfo: str) -> str:
 def file_system(path: Path, mountinfo: str) -> str:
     """The type of the file system that holds an absolute path: the longest mount point above it."""
     best, kind = -1, "unknown"
-    for line in mountinfo.splitlines():
+    for line in filter(None, mountinfo.split("\n")):  # splitlines would cut at others, which a name may have
         fields, _, rest = line.partition(" - ")
-        point = fields.split(" ")[4].encode().decode("unicode_escape")
+        # The kernel escapes white space and backslashes by three octal digits, and nothing else.
+        point = re.sub(r"\\([0-7]{3})", lambda m: chr(int(m[1], 8)), fields.split(" ")[4])
         if (path == Path(point) or Path(point) in path.parents) and len(point) >= best:
             best, kind = len(point), rest.split(" ")[0]
     return kind

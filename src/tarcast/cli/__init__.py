@@ -126,6 +126,8 @@ def _run(arguments: list[str]) -> int:
         from tarcast._version import __version__
 
         put(f"tarcast {__version__}\n")
+    elif arguments and arguments[0] in ("-V", "--version"):
+        raise OptionError(f"{arguments[0]} takes no arguments", hint="see 'tarcast --help'")
     elif arguments and arguments[0] in ("-h", "--help"):
         from tarcast.cli.help import put_overview
 

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import argparse
 
-from tarcast.cli.parser import Parser, add_choice, add_idmaps, add_refs, epoch_seconds, not_empty
+from tarcast.cli.parser import (
+    Parser,
+    add_choice,
+    add_idmaps,
+    add_refs,
+    cut_at_dashes,
+    epoch_seconds,
+    not_empty,
+)
 
 _LS = """\
 List what an archive holds: anybody's, uncompressed or compressed with gzip, xz,
@@ -196,10 +204,9 @@ def _add_index(parser: Parser) -> None:
 
 def _mixed(parser: Parser, arguments: list[str]) -> argparse.Namespace:
     """Options and `names` in any order; `--` ends the options. Raises OptionError: there is no name."""
-    end = arguments.index("--") if "--" in arguments else len(arguments)
-    # Cut here: parse_intermixed_args takes a dashed argument behind "--" for an option.
-    args = parser.parse_intermixed_args(arguments[:end])
-    args.names = [*(args.names or ()), *arguments[end + 1 :]]
+    before, behind = cut_at_dashes(arguments)
+    args = parser.parse_intermixed_args(before)
+    args.names = [*(args.names or ()), *behind]
     if not args.names or not args.names[0]:
         parser.error("the archive is missing")
     return args

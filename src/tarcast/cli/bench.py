@@ -16,6 +16,7 @@ from tarcast.showing import resolved
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Callable
 
     from tarcast.bench.peers import Peer
     from tarcast.bench.results import Results
@@ -67,16 +68,32 @@ def _bench(args: argparse.Namespace) -> int:
 
 
 def _show(args: argparse.Namespace, results: Results) -> None:
+    """Write what was asked for, all that can be: measuring again would take long. Raises OutputError."""
     from tarcast.bench import plot, table
     from tarcast.bench.results import as_json
 
-    if args.json != "-":
-        put(table.of_results(results) + "\n")
-    if args.json is not None:
+    def write_json() -> None:
         text = json.dumps(as_json(results, 1 if results.failed else 0), indent=2)
         write_file(args.json, text.encode("ascii") + b"\n", step="write the results")
+
+    steps: list[Callable[[], None]] = []
+    if args.json is not None:
+        steps.append(write_json)
     if args.plot is not None:
-        write_file(args.plot, plot.draw(results, args.plot), step="write the plot")
+        steps.append(lambda: write_file(args.plot, plot.draw(results, args.plot), step="write the plot"))
+    if args.json != "-":
+        steps.append(lambda: put(table.of_results(results) + "\n"))
+    failure: OutputError | None = None
+    for step in steps:
+        try:
+            step()
+        except OutputError as error:
+            if failure is None:
+                failure = error
+            else:
+                say(f"tarcast: error: {error}")
+    if failure is not None:
+        raise failure
 
 
 def _check_files(args: argparse.Namespace) -> None:

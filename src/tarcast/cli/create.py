@@ -9,6 +9,7 @@ from tarcast.cli.parser import default_epoch, parse_create
 from tarcast.cli.running import carry_out
 from tarcast.compression import promised_suffix, suffix_name
 from tarcast.errors import OptionError, OutputError
+from tarcast.sinks.descriptor import named_descriptor
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -146,6 +147,8 @@ def output_of(output: str | None, *, compresses: bool = False, compression: str 
             raise OptionError(f"standard output is a terminal: {problem}", hint="redirect it, or name a file")
         return "-"
     assert output is not None
+    if named_descriptor(output) == 1 and sys.stdout is None:
+        raise OutputError("standard output is closed", path=output)
     if compression is None:
         suffix = promised_suffix(output)
         if suffix and not compresses:

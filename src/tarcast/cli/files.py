@@ -6,6 +6,7 @@ import os
 import stat
 
 from tarcast.errors import OptionError, OutputError, os_error
+from tarcast.sinks.descriptor import named_descriptor
 
 
 def check_file(path: str, what: str) -> None:
@@ -22,7 +23,7 @@ def check_file(path: str, what: str) -> None:
 
 
 def write_file(path: str, data: bytes, *, step: str) -> None:
-    """Write `data` to `path`: at once under that name, or into it if it is a pipe or device.
+    """Write `data` to `path`: at once under that name, or into it if it is a pipe, device or descriptor.
 
     Args:
         path: a file name, or "-" for standard output.
@@ -33,8 +34,9 @@ def write_file(path: str, data: bytes, *, step: str) -> None:
         OutputError: the file can't be written; nothing is left behind.
     """
     try:
-        if path == "-":
-            _write(os.dup(1), data)
+        number = 1 if path == "-" else named_descriptor(path)
+        if number is not None:
+            _write(os.dup(number), data)
         elif os.path.exists(path) and not stat.S_ISREG(os.stat(path).st_mode):
             _write(os.open(path, os.O_WRONLY), data)
         else:

@@ -113,13 +113,21 @@ def parse_create(arguments: list[str]) -> argparse.Namespace:
         OptionError: an option is unknown or its value wrong, or no tree is named.
     """
     parser = create_parser()
-    end = arguments.index("--") if "--" in arguments else len(arguments)
-    # Cut here: parse_intermixed_args takes a dashed argument behind "--" for an option.
-    args = parser.parse_intermixed_args(arguments[:end])
-    args.trees = [*(args.trees or ()), *arguments[end + 1 :]]
+    before, behind = cut_at_dashes(arguments)
+    args = parser.parse_intermixed_args(before)
+    args.trees = [*(args.trees or ()), *behind]
     if not args.trees and not args.refs:
         parser.error("a directory is missing: expected [NAME=]DIR or --ref")
     return args
+
+
+def cut_at_dashes(arguments: list[str]) -> tuple[list[str], list[str]]:
+    """What is before the first "--", and what is behind it and is no option.
+
+    Python's parse_intermixed_args takes a dashed argument behind "--" for an option.
+    """
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    return arguments[:end], arguments[end + 1 :]
 
 
 def create_parser() -> Parser:
@@ -220,7 +228,12 @@ def add_choice(parser: argparse.ArgumentParser) -> None:
     """What of a tree goes in."""
     choice = parser.add_argument_group("what goes in (for every tree)")
     choice.add_argument(
-        "--include", metavar="PATTERN", action="append", default=[], help="only what matches (repeatable)"
+        "--include",
+        metavar="PATTERN",
+        action="append",
+        default=[],
+        type=_selecting,
+        help="only what matches (repeatable)",
     )
     choice.add_argument(
         "--exclude",
@@ -243,6 +256,7 @@ def add_choice(parser: argparse.ArgumentParser) -> None:
         metavar="PATTERN",
         action="append",
         default=[],
+        type=_selecting,
         help="include a path and what the symbolic links on it lead to (repeatable)",
     )
 
@@ -328,6 +342,13 @@ def not_empty(text: str) -> str:
     if not text:
         raise argparse.ArgumentTypeError("the value is empty")
     return text
+
+
+def _selecting(pattern: str) -> str:
+    """A pattern that says what goes in: the library takes an empty one, and then nothing goes in, or all."""
+    if not pattern.strip():
+        raise argparse.ArgumentTypeError("the pattern is empty: is a shell variable unset?")
+    return pattern
 
 
 def _threads(text: str) -> int:

@@ -9,6 +9,7 @@ from tarcast.cli.files import check_file, write_file
 from tarcast.cli.progress import Display, say_json
 from tarcast.cli.stdio import say
 from tarcast.errors import InputError, OptionError, OutputError, TarcastError, os_error, printable
+from tarcast.sinks.descriptor import named_descriptor
 from tarcast.wording import amounts, human, json_text
 
 TYPE_CHECKING = False
@@ -173,29 +174,45 @@ def _error(error: BaseException) -> dict[str, object]:
     }
 
 
-def check_summary_file(path: str, output: str) -> None:
-    """Find out before the work whether the summary can go to `path` beside an archive at `output`.
+def check_summary_file(path: str, output: str, index: str | None = None) -> None:
+    """Find out before the work whether the summary can go to `path` beside an archive and its index.
+
+    Args:
+        path: the summary's; "-" is standard output.
+        output: the archive's; "-" is standard output.
+        index: the index's, if there is to be one.
 
     Raises:
-        OptionError: both are the same, or `path` is a directory or in none.
+        OptionError: it is the place of one of the others, or `path` is a directory or in none.
         OutputError: `path` is "-" and standard output is closed.
     """
-    if output == "-" and (path == "-" or _is_stdout(path)):
-        raise OptionError("the archive goes to standard output, the summary can't: name a file")
+    if "://" not in output and _is_same(path, output):
+        if output == "-" or path == "-":
+            raise OptionError("the archive goes to standard output, the summary can't: name a file")
+        raise OptionError("archive and summary are the same file", path=path)
     if path == "-":
         if sys.stdout is None:
             raise OutputError("standard output is closed, the summary can't go there")
         return
-    if "://" not in output and os.path.realpath(path) == os.path.realpath(output):
-        raise OptionError("archive and summary are the same file", path=path)
+    if index is not None and _is_same(path, index):
+        raise OptionError("index and summary are the same file", path=path)
     check_file(path, "the summary")
 
 
-def _is_stdout(path: str) -> bool:
+def _is_same(one: str, other: str) -> bool:
+    """Whether what is written to both would go to one place; "-" is standard output."""
+    if "-" not in (one, other) and os.path.realpath(one) == os.path.realpath(other):
+        return True
+    numbers = [1 if path == "-" else named_descriptor(path) for path in (one, other)]
+    if numbers == [None, None]:  # of one file with two names each name gets a file of its own
+        return False
     try:
-        return os.path.samestat(os.stat(path), os.fstat(1))
+        places = [
+            os.stat(path) if n is None else os.fstat(n) for path, n in zip((one, other), numbers, strict=True)
+        ]
     except OSError:
         return False
+    return os.path.samestat(*places)
 
 
 def write_summary(path: str, values: dict[str, object]) -> None:

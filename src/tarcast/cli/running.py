@@ -34,12 +34,12 @@ def carry_out(args: argparse.Namespace, work: Callable[[Display], Finished]) -> 
     """Do `work`, tell how it goes and how it ended, and return the exit status.
 
     Args:
-        args: with `output`, and what `parser.add_told` adds.
+        args: with `output`, what `parser.add_told` adds, and `index` where there may be one.
         work: gets what is to be called with progress.
     """
     started = time.monotonic()
     if args.summary_json is not None:
-        check_summary_file(args.summary_json, args.output)
+        check_summary_file(args.summary_json, args.output, getattr(args, "index", None))
 
     display = choose(args.progress, os.environ)
     outcome = Outcome()

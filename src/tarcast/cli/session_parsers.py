@@ -13,6 +13,7 @@ from tarcast.cli.parser import (
     add_output,
     add_told,
     add_workers,
+    cut_at_dashes,
     epoch_seconds,
     not_empty,
 )
@@ -152,8 +153,21 @@ def serve_parser() -> Parser:
 
 
 def parse_receive(arguments: list[str]) -> argparse.Namespace:
-    """Raises OptionError: an option is unknown or its value wrong, or one is missing."""
-    return receive_parser().parse_intermixed_args(arguments)
+    """The options, and `tree`; they may mix, and `--` ends the options.
+
+    Raises:
+        OptionError: an option is unknown or its value wrong, or there is not one tree.
+    """
+    parser = receive_parser()
+    before, behind = cut_at_dashes(arguments)
+    args = parser.parse_intermixed_args(before)
+    names = [*(() if args.tree is None else (args.tree,)), *behind]
+    if not names or not names[0]:
+        parser.error("the tree's name is missing: expected NAME")
+    if len(names) > 1:
+        parser.error(f"one NAME is enough: there are {' and '.join(map(repr, names))}")
+    args.tree = names[0]
+    return args
 
 
 def receive_parser() -> Parser:
@@ -163,7 +177,7 @@ def receive_parser() -> Parser:
         description=_RECEIVE,
         epilog=_RECEIVE_EXAMPLES + _STATUS,
     )
-    parser.add_argument("tree", metavar="NAME", type=not_empty, help="the tree's name at the daemon")
+    parser.add_argument("tree", metavar="NAME", nargs="?", help="the tree's name at the daemon")
     parser.add_argument(
         "--from",
         dest="addr",

@@ -38,13 +38,18 @@ def occupy_standard_descriptors() -> None:
 def put(text: str) -> None:
     """Write `text` to standard output now; a closed one, or a reader that went away, is no error.
 
+    What its encoding cannot say is escaped with a backslash.
+
     Raises:
         OutputError: it can't be written, for example to a full disk.
     """
     if sys.stdout is None:
         return
     try:
-        sys.stdout.write(text)
+        try:
+            sys.stdout.write(text)
+        except UnicodeEncodeError as error:  # before anything of it is written
+            sys.stdout.write(text.encode(error.encoding, "backslashreplace").decode(error.encoding))
         sys.stdout.flush()
     except OSError as error:
         silence(sys.stdout)

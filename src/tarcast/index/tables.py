@@ -8,6 +8,7 @@ import os
 
 from .._core.rows import json_lines, row
 from ..errors import OptionError, OutputError, os_error
+from ..sinks.descriptor import named_descriptor
 from ..sinks.file import FileSink
 from .form import COLUMNS, format_of
 
@@ -179,9 +180,10 @@ class TableFile:
                 raise OptionError(
                     "an index in Parquet needs pyarrow", path=path, hint="pip install 'tarcast[parquet]'"
                 ) from error
-        if os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path):
-            raise OptionError("an index needs a regular file", path=path)
         self.name: str = os.fsdecode(path)
+        special = os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path)
+        if special or named_descriptor(self.name) is not None:
+            raise OptionError("an index needs a regular file of its own", path=path)
         self._file = FileSink(path, fsync=fsync, named=self._kind == "sqlite")
         self._table: Table | None = None
 

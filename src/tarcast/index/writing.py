@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import stat
 
@@ -154,9 +155,11 @@ class IndexOutput:
     def _open_reader(self, fd: int) -> bool:
         """A descriptor to read what is written to `fd`, if that is a file and may be read."""
         try:
-            if not stat.S_ISREG(os.fstat(fd).st_mode):
+            status = os.fstat(fd)
+            if not stat.S_ISREG(status.st_mode):
                 return False
-            self._start = os.lseek(fd, 0, os.SEEK_CUR)
+            appends = fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_APPEND
+            self._start = status.st_size if appends else os.lseek(fd, 0, os.SEEK_CUR)
             self._reader = open_file(f"/proc/self/fd/{fd}", os.O_RDONLY)
         except OSError:
             return False

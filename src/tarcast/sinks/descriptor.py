@@ -56,6 +56,25 @@ class DescriptorSink:
         pass
 
 
+def named_descriptor(path: str) -> int | None:
+    """The number of this process's descriptor that `path` means; None: it is the name of something else.
+
+    /dev/stdout, /dev/stderr, /dev/fd/N and /proc/self/fd/N do, open or not, and symlinks to them. What such a
+    name resolves to is of no use: of a pipe it is no path, and a file that others hold open must not be
+    replaced.
+    """
+    folders = {os.path.realpath("/dev/fd"), os.path.realpath("/proc/self/fd")}
+    for _ in range(40):  # as many links as the kernel follows
+        folder, name = os.path.split(path)
+        try:
+            if name.isascii() and name.isdigit() and os.path.realpath(folder) in folders:
+                return int(name)
+            path = os.path.join(folder, os.readlink(path))
+        except (OSError, ValueError):  # no link, or what no file can be called
+            return None
+    return None
+
+
 def refuse_terminal(fd: int, name: str) -> None:
     """Raise OptionError if `fd` is a terminal: an archive there helps nobody."""
     if os.isatty(fd):

@@ -9,7 +9,7 @@ import stat
 
 from .._core.descriptor import Descriptor, open_file
 from ..errors import ExistsError, OptionError, OutputError, os_error
-from .descriptor import flush_to_disk, refuse_terminal
+from .descriptor import DescriptorSink, flush_to_disk, named_descriptor, refuse_terminal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,7 +26,8 @@ class FileSink:
     system can do that, so a kill while it is written leaves nothing behind;
     elsewhere it has a hidden temporary name in the same directory. It keeps the
     permissions of the file it replaces. A symlink is written through. A FIFO or
-    a device is written to as it is.
+    a device is written to as it is, and so is an open descriptor of this process
+    that `path` means, such as /dev/stdout or /dev/fd/3: from its position on.
 
     Args:
         path: the final name.
@@ -36,6 +37,9 @@ class FileSink:
     Attributes:
         exclusive: ExistsError if there is anything under the name, when it is opened or when it
             is complete, instead of replacing it. To be set before `open`.
+
+    Raises:
+        OutputError: `path` means a descriptor that is not open.
     """
 
     write: Callable[[memoryview], None] | None = None
@@ -57,13 +61,24 @@ class FileSink:
         self._temporary: bytes | None = None
         self._in_place = False
         self._process = os.getpid()
+        number = named_descriptor(self.name)
+        self._given = None if number is None else DescriptorSink(number, name=self.name)
 
     def open(self) -> None:
         try:
             try:
                 if self.exclusive and os.path.lexists(self.name):
                     raise self._exists("open output")
-                self._open(os.fsencode(os.path.realpath(self.name)) if self.name else b"")
+                self._in_place = self._given is not None or _is_special(self.name)
+                if self._given is not None:
+                    self._given.open()
+                    self.fd, self.outputs = self._given.fd, self._given.outputs
+                elif self._in_place:  # by this very name: that of a pipe in /proc resolves to none
+                    self._file = open_file(self.name, os.O_WRONLY | os.O_NOCTTY)
+                    self.fd = self._file.fileno()
+                    refuse_terminal(self.fd, self.name)
+                else:
+                    self._open(os.fsencode(os.path.realpath(self.name)) if self.name else b"")
             except BaseException:
                 self.abort()
                 raise
@@ -93,12 +108,6 @@ class FileSink:
         if old is not None:
             if stat.S_ISDIR(old.st_mode):
                 raise OSError(errno.EISDIR, os.strerror(errno.EISDIR))
-            if not stat.S_ISREG(old.st_mode):
-                self._in_place = True
-                self._file = open_file(self._final, os.O_WRONLY | os.O_NOCTTY, dirfd=self._directory)
-                self.fd = self._file.fileno()
-                refuse_terminal(self.fd, self.name)
-                return
             if old.st_nlink == 1:  # under another name it stays, and may be wanted
                 self.outputs.append((old.st_dev, old.st_ino))
         self._file = self._create()
@@ -193,6 +202,15 @@ class FileSink:
             self._temporary = None
         self._directory = -1
         self._folder.close()
+
+
+def _is_special(path: str) -> bool:
+    """Whether there is something that is neither a regular file nor a directory."""
+    try:
+        mode = os.stat(path).st_mode
+    except OSError:
+        return False
+    return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
 
 
 def _temporary_name() -> bytes:
