@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -27,3 +28,11 @@ def test_what_fails_within_the_cores_import_is_an_exception(module: str, error: 
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert error in done.stderr
     assert done.returncode == status  # Python ends by SIGINT itself after a KeyboardInterrupt
+
+
+@pytest.mark.parametrize("module", ["shutil", "asyncio", "multiprocessing", "fsspec", "grpc", "tqdm"])
+def test_the_command_imports_nothing_large_that_it_does_not_need(tmp_path: Path, module: str) -> None:
+    program = f"import sys; from tarcast.__main__ import main; sys.exit(main() or {module!r} in sys.modules)"
+    (tmp_path / "tree").mkdir()
+    command = [sys.executable, "-c", program, "create", "tree", "-o", "out.tar"]
+    subprocess.run(command, check=True, cwd=tmp_path)

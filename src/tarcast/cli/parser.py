@@ -75,11 +75,16 @@ exit status:
   4 writing failed   130 interrupted"""
 
 
+def _unmeasured(prog: str) -> argparse.HelpFormatter:
+    """For all but help: argparse tries one on each option, and asking for the width would import for 3 ms."""
+    return argparse.RawDescriptionHelpFormatter(prog, width=80)
+
+
 class Parser(argparse.ArgumentParser):
     """An argument parser that raises OptionError and takes no abbreviated option."""
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter, **options)
+        super().__init__(allow_abbrev=False, formatter_class=_unmeasured, **options)
         self.color = False  # Python 3.14's own colours; ours are the same with every Python
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
@@ -94,6 +99,10 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         raise OptionError(message, hint=f"see '{self.prog} --help'")
+
+    def format_help(self) -> str:
+        self.formatter_class = argparse.RawDescriptionHelpFormatter
+        return super().format_help()
 
     def print_help(self, file: Any = None) -> None:
         put(help_text(self.format_help()))  # argparse's own passes over a full disk
