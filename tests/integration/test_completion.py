@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import pytest
 from generate import TOP, files
 from tarcast.cli import COMMANDS
 from tests.support.faults import command
+from tests.support.setup import run_setup
 from tests.support.shells import candidates
 
 LOAD = {
@@ -139,11 +139,7 @@ def test_no_generated_file_is_left_of_something_else() -> None:
 
 def test_the_wheel_has_them_where_shells_and_man_look(tmp_path: Path) -> None:
     """By the metadata that an install would copy: building the core again would take minutes."""
-    code = (
-        "import setuptools, sys; sys.argv[1:] = ['--quiet', 'install_data', '--install-dir', sys.argv[1]]; "
-    )
-    code += "exec(open('setup.py').read())"
-    subprocess.run([sys.executable, "-c", code, str(tmp_path)], cwd=TOP, check=True, capture_output=True)
+    run_setup("install_data", "--install-dir", tmp_path)
     found = {str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*") if p.is_file()}
     pages = {"tarcast.1", *(f"tarcast-{name}.1" for name in COMMANDS)}
     assert found == {f"share/man/man1/{page}" for page in pages} | {

@@ -19,6 +19,7 @@ import pytest
 
 import tarcast
 from tarcast import daemon, exporter, index, progress, session, sinks, snapshot
+from tests.support.setup import run_setup
 
 PACKAGES = f"lib/python{sys.version_info[0]}.{sys.version_info[1]}/site-packages"
 ROOT = Path(__file__).parents[2]
@@ -34,8 +35,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
             pytest.skip(f"{package} is not installed: make types")
     environment = tmp_path_factory.mktemp("installed")
     venv.create(environment, symlinks=True)
-    build = [sys.executable, "setup.py", "-q", "build_py", "--build-lib", environment / PACKAGES]
-    subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
+    run_setup("build_py", "--build-lib", environment / PACKAGES)
     return environment
 
 

@@ -83,6 +83,8 @@ def _unmeasured(prog: str) -> argparse.HelpFormatter:
 class Parser(argparse.ArgumentParser):
     """An argument parser that raises OptionError and takes no abbreviated option."""
 
+    formatter_class: Any
+
     def __init__(self, **options: Any) -> None:
         super().__init__(allow_abbrev=False, formatter_class=_unmeasured, **options)
         self.color = False  # Python 3.14's own colours; ours are the same with every Python
