@@ -406,6 +406,7 @@ def _other_attributes(archive: Member, tree: Member) -> tuple[str, str] | None:
     if one == two:
         return None
     names = sorted(name for name in one.keys() | two.keys() if one.get(name) != two.get(name))
-    return tuple(  # type: ignore[return-value]
+    mine, theirs = (
         ",".join(os.fsdecode(name) for name in names if name in some) or "none" for some in (one, two)
     )
+    return mine, theirs

@@ -57,6 +57,20 @@ class _Closing:
         self.close()
 
 
+class _ByLibrary(_Closing):
+    """What reads its file by a library, whose errors have the base `_error`."""
+
+    name: str
+    _error: type[Exception]
+
+    @contextlib.contextmanager
+    def _telling(self) -> Iterator[None]:
+        try:
+            yield
+        except (self._error, UnicodeDecodeError) as error:
+            raise not_an_index(self.name, str(error)) from error
+
+
 def open_index(path: str | bytes | os.PathLike[str]) -> Index:
     """The index at `path`; what it is written in is seen by its content.
 
@@ -146,7 +160,7 @@ def _mapping(value: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-class _Sqlite(_Closing):
+class _Sqlite(_ByLibrary):
     def __init__(self, name: str) -> None:
         import sqlite3
         import urllib.parse
@@ -169,13 +183,6 @@ class _Sqlite(_Closing):
         except BaseException:
             self._connection.close()
             raise
-
-    @contextlib.contextmanager
-    def _telling(self) -> Iterator[None]:
-        try:
-            yield
-        except (self._error, UnicodeDecodeError) as error:
-            raise not_an_index(self.name, str(error)) from error
 
     def _rows(self, rest: str, values: tuple[object, ...] = ()) -> Iterator[Member]:
         with self._telling():
@@ -204,7 +211,7 @@ class _Sqlite(_Closing):
             self._connection.close()
 
 
-class _Parquet(_Closing):
+class _Parquet(_ByLibrary):
     def __init__(self, name: str) -> None:
         self.name = name
         try:
@@ -227,13 +234,6 @@ class _Parquet(_Closing):
         except BaseException:
             self._file.close()
             raise
-
-    @contextlib.contextmanager
-    def _telling(self) -> Iterator[None]:
-        try:
-            yield
-        except (self._error, UnicodeDecodeError) as error:
-            raise not_an_index(self.name, str(error)) from error
 
     def __iter__(self) -> Iterator[Member]:
         with self._telling():
